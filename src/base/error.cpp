@@ -1,0 +1,16 @@
+#include "base/error.hpp"
+
+namespace kumihimo {
+
+std::string to_string(const Errors& errors) {
+  std::string text;
+  for (const Error& error : errors) {
+    if (!error.where.empty()) text += error.where + ": ";
+    text += error.what;
+    if (!error.fix.empty()) text += "; " + error.fix;
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace kumihimo

@@ -1,0 +1,255 @@
+#include "calibrate/fit.hpp"
+
+#include <ceres/ceres.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+namespace kumihimo {
+namespace {
+
+/// Spread of log step time that a good model leaves on clean runs; beyond a few of these a run is
+/// an outlier and pulls no harder.
+constexpr double time_noise = 0.02;
+/// The same for measured memory.
+constexpr double memory_noise = 0.03;
+
+using Residuals = std::function<void(const StackProfile&, std::vector<double>&)>;
+
+bool is_memory(const ProfileParameter& parameter) {
+  return parameter.key.substr(0, 7) == "memory.";
+}
+
+StackProfile with_logs(StackProfile profile, std::span<const ProfileParameter> parameters,
+                       const double* logs) {
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    profile.*parameters[i].member = std::exp(logs[i]);
+  }
+  return profile;
+}
+
+/// One run's residuals as a function of the logarithms of the free parameters.
+class RunResidual {
+ public:
+  RunResidual(const PredictableRun& run, const StackProfile& base,
+              std::span<const ProfileParameter> parameters, bool memory)
+      : run_(run), base_(base), parameters_(parameters), memory_(memory) {}
+
+  bool operator()(double const* const* logs, double* residual) const {
+    const StackProfile profile = with_logs(base_, parameters_, logs[0]);
+    const Prediction prediction = predict(run_, profile);
+    residual[0] = memory_ ? memory_residual(prediction)
+                          : std::log(prediction.step_s / *run_.run.step_time_s) / time_noise;
+    return std::isfinite(residual[0]);
+  }
+
+ private:
+  double memory_residual(const Prediction& prediction) const {
+    const MeasuredRun& run = run_.run;
+    if (run.memory_gb) {
+      return std::log(prediction.peak_memory_bytes / (*run.memory_gb * GiB)) / memory_noise;
+    }
+    // Probit: how surprising the outcome is.
+    const double probability = run.status == RunStatus::ok ? prediction.fits_probability
+                                                           : 1 - prediction.fits_probability;
+    return std::sqrt(-2 * std::log(std::max(probability, 1e-12)));
+  }
+
+  const PredictableRun& run_;
+  const StackProfile& base_;
+  std::span<const ProfileParameter> parameters_;
+  bool memory_;
+};
+
+class Prior {
+ public:
+  Prior(std::span<const ProfileParameter> parameters, std::vector<double> centre)
+      : parameters_(parameters), centre_(std::move(centre)) {}
+
+  bool operator()(double const* const* logs, double* residuals) const {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      residuals[i] = (logs[0][i] - centre_[i]) / parameters_[i].prior_spread;
+    }
+    return true;
+  }
+
+ private:
+  std::span<const ProfileParameter> parameters_;
+  std::vector<double> centre_;
+};
+
+/// One least-squares problem: the parameters of one kind (rates, or memory) and the runs that say
+/// something about them.
+class Problem {
+ public:
+  Problem(std::vector<const PredictableRun*> runs, const StackProfile& base, bool memory)
+      : runs_(std::move(runs)), base_(base), memory_(memory) {
+    for (const ProfileParameter& parameter : profile_parameters()) {
+      if (is_memory(parameter) == memory) candidates_.push_back(parameter);
+    }
+  }
+
+  void solve(FitReport& report) {
+    drop_unconstrained();
+    std::vector<double> logs = base_logs();
+    const std::vector<double> centre = logs;
+    if (!free_.empty() && !runs_.empty()) {
+      ceres::Problem problem;
+      add_blocks(problem, logs.data(), centre);
+      for (std::size_t i = 0; i < free_.size(); ++i) {
+        problem.SetParameterLowerBound(logs.data(), static_cast<int>(i),
+                                       std::log(free_[i].lower));
+        problem.SetParameterUpperBound(logs.data(), static_cast<int>(i),
+                                       std::log(free_[i].upper));
+      }
+      ceres::Solver::Options options;
+      options.linear_solver_type = ceres::DENSE_QR;
+      options.max_num_iterations = 60;
+      options.function_tolerance = 1e-7;
+      options.logging_type = ceres::SILENT;
+      ceres::Solver::Summary summary;
+      ceres::Solve(options, &problem, &summary);
+      spreads_ = posterior_spreads(problem, logs.data());
+    }
+    write(report, logs);
+  }
+
+ private:
+  std::vector<double> base_logs() const {
+    std::vector<double> logs;
+    for (const ProfileParameter& parameter : free_) {
+      logs.push_back(std::log(std::clamp(base_.*parameter.member, parameter.lower,
+                                         parameter.upper)));
+    }
+    return logs;
+  }
+
+  /// Keeps a parameter only if some run's prediction moves with it by more than its own noise when
+  /// it moves by its prior spread.
+  void drop_unconstrained() {
+    for (const ProfileParameter& parameter : candidates_) {
+      StackProfile moved = base_;
+      moved.*parameter.member =
+          std::clamp(base_.*parameter.member * std::exp(parameter.prior_spread), parameter.lower,
+                     parameter.upper);
+      if (moved.*parameter.member <= base_.*parameter.member * 1.0001) {
+        moved.*parameter.member = base_.*parameter.member * std::exp(-parameter.prior_spread);
+      }
+      double information = 0;
+      for (const PredictableRun* run : runs_) {
+        const Prediction at_base = predict(*run, base_);
+        const Prediction at_moved = predict(*run, moved);
+        const double change =
+            memory_ ? std::log(at_moved.peak_memory_bytes / at_base.peak_memory_bytes) /
+                          memory_noise
+                    : std::log(at_moved.step_s / at_base.step_s) / time_noise;
+        information += change * change;
+      }
+      if (information > 0.5) free_.push_back(parameter);
+    }
+  }
+
+  void add_blocks(ceres::Problem& problem, double* logs, const std::vector<double>& centre) {
+    const int count = static_cast<int>(free_.size());
+    for (const PredictableRun* run : runs_) {
+      auto* cost = new ceres::DynamicNumericDiffCostFunction<RunResidual>(
+          new RunResidual(*run, base_, free_, memory_));
+      cost->AddParameterBlock(count);
+      cost->SetNumResiduals(1);
+      problem.AddResidualBlock(cost, new ceres::CauchyLoss(2.0), logs);
+    }
+    auto* prior = new ceres::DynamicNumericDiffCostFunction<Prior>(new Prior(free_, centre));
+    prior->AddParameterBlock(count);
+    prior->SetNumResiduals(count);
+    problem.AddResidualBlock(prior, nullptr, logs);
+  }
+
+  std::vector<double> posterior_spreads(ceres::Problem& problem, const double* logs) const {
+    std::vector<double> spreads(free_.size(), 0);
+    ceres::Covariance::Options options;
+    options.algorithm_type = ceres::DENSE_SVD;
+    options.null_space_rank = -1;
+    ceres::Covariance covariance(options);
+    const std::vector<std::pair<const double*, const double*>> blocks{{logs, logs}};
+    if (!covariance.Compute(blocks, &problem)) return spreads;
+    std::vector<double> matrix(free_.size() * free_.size());
+    covariance.GetCovarianceBlock(logs, logs, matrix.data());
+    for (std::size_t i = 0; i < free_.size(); ++i) {
+      spreads[i] = std::sqrt(std::max(0.0, matrix[i * free_.size() + i]));
+    }
+    return spreads;
+  }
+
+  void write(FitReport& report, const std::vector<double>& logs) const {
+    for (const ProfileParameter& parameter : candidates_) {
+      FittedParameter fitted{.key = std::string(parameter.key),
+                             .base = base_.*parameter.member,
+                             .value = base_.*parameter.member,
+                             .log_spread = parameter.prior_spread};
+      const auto found =
+          std::find_if(free_.begin(), free_.end(),
+                       [&](const ProfileParameter& free) { return free.key == parameter.key; });
+      if (found != free_.end() && !spreads_.empty()) {
+        const std::size_t i = static_cast<std::size_t>(found - free_.begin());
+        fitted.value = std::exp(logs[i]);
+        fitted.log_spread = spreads_[i];
+        fitted.identification = spreads_[i] < 0.5 * parameter.prior_spread
+                                    ? Identification::fitted
+                                    : Identification::weak;
+        report.profile.*parameter.member = fitted.value;
+      }
+      report.parameters.push_back(fitted);
+    }
+  }
+
+  std::vector<const PredictableRun*> runs_;
+  const StackProfile& base_;
+  bool memory_;
+  std::vector<ProfileParameter> candidates_;
+  std::vector<ProfileParameter> free_;
+  std::vector<double> spreads_;
+};
+
+/// Standard deviation that would give the median absolute deviation seen: outliers do not widen it.
+double robust_spread(std::vector<double> errors) {
+  if (errors.empty()) return 0;
+  for (double& error : errors) error = std::abs(error);
+  const auto middle = errors.begin() + static_cast<std::ptrdiff_t>(errors.size() / 2);
+  std::nth_element(errors.begin(), middle, errors.end());
+  return 1.4826 * *middle;
+}
+
+}  // namespace
+
+FitReport fit_profile(std::span<const PredictableRun> runs, const StackProfile& base) {
+  FitReport report;
+  report.profile = base;
+  std::vector<const PredictableRun*> timed, remembered;
+  for (const PredictableRun& run : runs) {
+    if (!run.usable()) continue;
+    if (run.run.status == RunStatus::ok && run.run.step_time_s) timed.push_back(&run);
+    if (run.run.memory_gb || run.run.status == RunStatus::out_of_memory ||
+        run.run.status == RunStatus::ok) {
+      remembered.push_back(&run);
+    }
+  }
+  report.time_runs = static_cast<int>(timed.size());
+  report.memory_runs = static_cast<int>(remembered.size());
+  const bool outcomes = std::any_of(remembered.begin(), remembered.end(), [](const auto* run) {
+    return run->run.memory_gb || run->run.status == RunStatus::out_of_memory;
+  });
+  // Memory first: a step that nearly fills the device is slower, so time depends on it.
+  if (outcomes) Problem(remembered, base, true).solve(report);
+  const StackProfile with_memory = report.profile;
+  Problem(timed, with_memory, false).solve(report);
+
+  std::vector<double> errors;
+  for (const PredictableRun* run : timed) {
+    errors.push_back(std::log(predict(*run, report.profile).step_s / *run->run.step_time_s));
+  }
+  if (!errors.empty()) report.profile.time_residual = robust_spread(errors);
+  return report;
+}
+
+}  // namespace kumihimo

@@ -1,0 +1,65 @@
+#include "calibrate/run_predictor.hpp"
+
+#include <map>
+
+#include "cluster/cluster_file.hpp"
+#include "layout/layer_split.hpp"
+#include "layout/validate.hpp"
+
+namespace kumihimo {
+
+std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
+                                         const FrameworkDefaults& defaults) {
+  std::map<std::string, Expected<Cluster>> clusters;
+  std::vector<PredictableRun> prepared;
+  prepared.reserve(runs.size());
+  for (MeasuredRun& measured : runs) {
+    PredictableRun run{.run = complete_run(std::move(measured), defaults)};
+    run.reason = run.run.skip_reason;
+    if (run.usable()) {
+      auto [found, inserted] = clusters.try_emplace(run.run.gpu_type, Error{"", "", ""});
+      if (inserted) found->second = read_cluster(run.run.gpu_type);
+      if (!found->second) {
+        run.reason = "no cluster in the catalog for gpu_type " + run.run.gpu_type;
+      } else {
+        run.cluster = *found->second;
+        if (run.run.gpus_per_node > 0) run.cluster.devices_per_node = run.run.gpus_per_node;
+        run.cluster.nodes = (run.run.gpus + run.cluster.devices_per_node - 1) /
+                            run.cluster.devices_per_node;
+      }
+    }
+    if (run.usable()) {
+      if (defaults.balanced_layer_split && run.run.layout.layer_split.empty()) {
+        run.run.layout.layer_split = balanced_layer_split(
+            run.run.job.model.layers, run.run.layout.virtual_stages(), 1, 1);
+      }
+      const std::vector<Error> wrong =
+          faults(run.run.layout, run.run.job, run.cluster, run.run.gpus);
+      if (!wrong.empty()) run.reason = wrong.front().what;
+    }
+    if (run.usable()) {
+      const ParallelLayout& layout = run.run.layout;
+      const std::int64_t micro_batches =
+          run.run.job.global_batch_size /
+          (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
+      auto schedule = make_schedule(layout.schedule, layout.pipeline_parallel,
+                                    layout.virtual_stages_per_rank,
+                                    static_cast<int>(micro_batches));
+      if (schedule) {
+        run.schedule = std::move(*schedule);
+      } else {
+        run.reason = schedule.errors().front().what;
+      }
+    }
+    prepared.push_back(std::move(run));
+  }
+  return prepared;
+}
+
+Prediction predict(const PredictableRun& run, const StackProfile& profile) {
+  const PieceCosts pieces =
+      piece_costs(run.run.job, run.run.layout, run.cluster, profile);
+  return predict(pieces, run.schedule, run.run.job, run.run.layout, run.cluster, profile);
+}
+
+}  // namespace kumihimo

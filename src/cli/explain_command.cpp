@@ -1,0 +1,131 @@
+#include "cli/explain_command.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "base/files.hpp"
+#include "cli/constraint_options.hpp"
+#include "cli/explain_json.hpp"
+#include "cli/explain_text.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/json_text.hpp"
+#include "cli/terminal.hpp"
+#include "layout/layout_text.hpp"
+#include "layout/validate.hpp"
+#include "simulator/trace.hpp"
+
+namespace kumihimo {
+namespace {
+
+constexpr std::string_view example =
+    R"(  kumihimo explain --model llama-65b --cluster a100-80gb-sxm --gpus 128 \
+      --layout "tp=2 pp=4 micro-batch=1 sp=true zero=1" --trace step.json
+      where its time and memory go; open step.json at https://ui.perfetto.dev
+  kumihimo explain --model llama-13b --cluster a100-80gb-sxm --gpus 64
+      the same for the layout that `kumihimo plan` ranks first)";
+
+void add_flags(Flags& flags) {
+  add_job_flags(flags);
+  flags.group("Layout and output");
+  flags.add_value("--layout", "LAYOUT",
+                  "settings such as \"tp=2 pp=4 recompute=full\"; dp follows from --gpus (default: "
+                  "the best one)");
+  flags.add_switch("--json", "print the document kumihimo.explain/1 of docs/json.md");
+  flags.add_value("--trace", "FILE", "also write the step in time to FILE, for Perfetto");
+}
+
+struct StatedLayout {
+  ParallelLayout layout;
+  bool dp = false;  ///< dp was stated, not left to follow
+};
+
+std::optional<StatedLayout> read_layout(const Flags& flags, Errors& faults) {
+  const auto text = flags.text("--layout", faults);
+  if (!text) return std::nullopt;
+  const Expected<ParallelLayout> layout = parse_layout(*text);
+  collect(faults, layout);
+  if (!layout) return std::nullopt;
+  // Stating dp a second time is a fault exactly if it was stated before.
+  return StatedLayout{*layout, !parse_layout(*text + " dp=1").has_value()};
+}
+
+/// What a layout costs in devices besides data parallelism.
+std::int64_t replica_devices(const ParallelLayout& layout) {
+  return layout.devices() / layout.data_parallel;
+}
+
+std::optional<ParallelLayout> best_layout(const PlannedJob& planned, Errors& faults) {
+  const SearchRequest request = make_request(planned, Constraints{}, faults);
+  if (!faults.empty()) return std::nullopt;
+  const InterruptGuard guard;
+  const SearchResult result = search(request, guard.token());
+  if (!result.best.empty()) return result.best.front().layout;
+  faults.push_back({"--layout", "is missing, and no layout fits this job",
+                    "see `kumihimo plan`, or name a --layout"});
+  return std::nullopt;
+}
+
+struct Question {
+  PlannedJob planned;
+  ParallelLayout layout;
+};
+
+/// What the flags ask about; nothing if there is a fault.
+std::optional<Question> read_question(const Flags& flags, Errors& faults) {
+  flags.text("--trace", faults);
+  auto stated = read_layout(flags, faults);
+  std::optional<std::int64_t> devices;
+  if (stated && stated->dp) devices = stated->layout.devices();
+  const auto planned = read_job(flags, faults, devices);
+  if (!planned || !faults.empty()) return std::nullopt;
+  if (!stated) {
+    const auto best = best_layout(*planned, faults);
+    return best ? std::optional(Question{*planned, *best}) : std::nullopt;
+  }
+  ParallelLayout& layout = stated->layout;
+  const std::int64_t replica = replica_devices(layout);
+  if (!stated->dp && planned->devices % replica == 0 && planned->devices / replica <= max_degree) {
+    layout.data_parallel = static_cast<int>(planned->devices / replica);
+  }
+  faults = kumihimo::faults(layout, planned->job, planned->cluster, planned->devices);
+  if (!faults.empty()) return std::nullopt;
+  return Question{*planned, layout};
+}
+
+ExitCode write_trace(const Flags& flags, const Explanation& explanation) {
+  Errors faults;
+  const auto path = flags.text("--trace", faults);
+  if (!path) return ExitCode::done;
+  const std::string title =
+      explanation.planned.job.model.name + ", predicted: " + short_text(explanation.layout);
+  const auto written = write_file_atomically(
+      *path, chrome_trace(explanation.schedule, explanation.cost, explanation.played, title));
+  if (written) return ExitCode::done;
+  print_errors(written.errors());
+  return ExitCode::environment;
+}
+
+ExitCode run_explain(const Flags& flags, Errors faults) {
+  const auto question = read_question(flags, faults);
+  if (!question) return refuse(faults);
+  const auto explanation = explain(question->planned, question->layout);
+  if (!explanation) return refuse(explanation.errors());
+  const ExitCode written = write_trace(flags, *explanation);
+  const ExitCode printed =
+      print(flags.given("--json") ? to_json_text(explain_json(*explanation))
+                                  : explain_text(*explanation, terminal_of(stdout)));
+  for (const ExitCode code : {written, printed}) {
+    if (code != ExitCode::done) return code;
+  }
+  return explanation->prediction.fits_probability < 0.5 ? ExitCode::does_not_fit : ExitCode::done;
+}
+
+}  // namespace
+
+void register_explain(CLI::App& program, CommandResult& result) {
+  add_flags(
+      add_command(program, result,
+                  {"explain", "Show where the time and memory of one layout go, and why", example},
+                  run_explain));
+}
+
+}  // namespace kumihimo

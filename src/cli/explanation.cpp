@@ -1,0 +1,98 @@
+#include "cli/explanation.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include "cli/number_text.hpp"
+
+namespace kumihimo {
+namespace {
+
+constexpr std::size_t most_changes = 3;
+constexpr double worth_naming = 0.002;  ///< of the step
+
+int micro_batches(const PlannedJob& planned, const ParallelLayout& layout) {
+  return static_cast<int>(planned.job.global_batch_size /
+                          (std::int64_t{layout.data_parallel} * layout.micro_batch_size));
+}
+
+Expected<Schedule> schedule_of(const PlannedJob& planned, const ParallelLayout& layout) {
+  return make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
+                       micro_batches(planned, layout));
+}
+
+StepCost cost_of(const PlannedJob& planned, const ParallelLayout& layout) {
+  const PieceCosts pieces = piece_costs(planned.job, layout, planned.cluster, planned.profile);
+  return step_cost(pieces, planned.job, layout, planned.cluster, planned.profile);
+}
+
+ExplainedNeighbour explain_neighbour(const PlannedJob& planned, Neighbour neighbour) {
+  ExplainedNeighbour result{std::move(neighbour), {}};
+  if (!result.neighbour.prediction) return result;
+  const auto schedule = schedule_of(planned, result.neighbour.layout);
+  if (!schedule) return result;
+  const StepCost cost = cost_of(planned, result.neighbour.layout);
+  result.breakdown =
+      break_down(cost, simulate(*schedule, cost), result.neighbour.prediction->step_s);
+  return result;
+}
+
+std::vector<ExplainedNeighbour> explain_neighbours(const PlannedJob& planned,
+                                                   const ParallelLayout& layout) {
+  const SearchRequest request{.job = planned.job,
+                              .cluster = planned.cluster,
+                              .profile = planned.profile,
+                              .devices = planned.devices};
+  std::vector<ExplainedNeighbour> result;
+  for (Neighbour& neighbour : neighbours(layout, request)) {
+    result.push_back(explain_neighbour(planned, std::move(neighbour)));
+  }
+  const auto rank = [](const ExplainedNeighbour& explained) {
+    const Neighbour& neighbour = explained.neighbour;
+    const int group = !neighbour.prediction ? 2 : neighbour.fits ? 0 : 1;
+    return std::pair(group, neighbour.prediction ? neighbour.prediction->step_s : 0.0);
+  };
+  std::ranges::stable_sort(result, {}, rank);
+  return result;
+}
+
+}  // namespace
+
+Expected<Explanation> explain(const PlannedJob& planned, const ParallelLayout& layout) {
+  auto schedule = schedule_of(planned, layout);
+  if (!schedule) return schedule.errors();
+  Explanation result{.planned = planned, .layout = layout};
+  result.prediction = predict(planned.job, layout, planned.cluster, planned.profile);
+  result.schedule = *std::move(schedule);
+  result.cost = cost_of(planned, layout);
+  result.played = simulate(result.schedule, result.cost, true);
+  result.breakdown = break_down(result.cost, result.played, result.prediction.step_s);
+  result.binding = binding_resource(result.breakdown);
+  result.neighbours = explain_neighbours(planned, layout);
+  return result;
+}
+
+std::string change_text(const StepBreakdown& from, const StepBreakdown& to) {
+  struct Change {
+    std::string_view label;
+    double seconds;
+  };
+  const auto before = from.parts(), after = to.parts();
+  std::vector<Change> changes;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    changes.push_back({before[i].label, after[i].seconds - before[i].seconds});
+  }
+  std::ranges::stable_sort(changes, std::greater{},
+                           [](const Change& change) { return std::abs(change.seconds); });
+  std::string text;
+  for (std::size_t i = 0; i < most_changes; ++i) {
+    if (std::abs(changes[i].seconds) < worth_naming * from.total_s()) break;
+    text +=
+        fmt::format("{}{} {}{}", text.empty() ? "" : ", ", changes[i].label,
+                    changes[i].seconds > 0 ? "+" : "-", step_text(std::abs(changes[i].seconds)));
+  }
+  return text.empty() ? "next to no change" : text;
+}
+
+}  // namespace kumihimo

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "cli/flags.hpp"
+#include "cli/job_options.hpp"
+#include "cli/terminal.hpp"
+
+namespace kumihimo {
+
+/// The lines above every prediction: model, cluster, job, profile with what it was fitted to and
+/// its error band, and what was assumed.
+std::string job_text(std::string_view title, const PlannedJob& planned, const Terminal& terminal);
+
+/// "A100-SXM4-80GB, 8 a node, ...": the cluster in half a line.
+std::string cluster_text(const Cluster& cluster);
+
+/// The job flags as the user gave them, quoted for a shell: "--model llama-13b --gpus 64".
+std::string job_flags_text(const Flags& flags);
+
+}  // namespace kumihimo

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace kumihimo {
+
+/// The document as the program prints it: indented by two, members in the order of insertion,
+/// numbers with the digits that read back to the same double (no NaN: it becomes null), text that
+/// is not UTF-8 repaired, ended by a newline. Every document starts with "schema":
+/// "kumihimo.NAME/VERSION"; docs/json.md describes them.
+std::string to_json_text(const nlohmann::ordered_json& document);
+
+}  // namespace kumihimo

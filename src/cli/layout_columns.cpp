@@ -1,0 +1,75 @@
+#include "cli/layout_columns.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "layout/names.hpp"
+
+namespace kumihimo {
+namespace {
+
+std::string schedule_value(const ParallelLayout& layout) {
+  const std::string name(to_string(layout.schedule));
+  if (layout.schedule != ScheduleKind::interleaved) return name;
+  return fmt::format("{} {}", name, layout.virtual_stages_per_rank);
+}
+
+std::string offload_value(const ParallelLayout& layout) {
+  std::string text;
+  const auto add = [&text](bool on, std::string_view name) {
+    if (on) text += (text.empty() ? "" : "+") + std::string(name);
+  };
+  add(layout.offload.optimizer, "optimizer");
+  add(layout.offload.activations, "activations");
+  add(layout.offload.weights, "weights");
+  return text.empty() ? "none" : text;
+}
+
+std::string zero_value(const ParallelLayout& layout) {
+  if (layout.zero_group == 0) return std::to_string(layout.zero_stage);
+  return fmt::format("{} in {}", layout.zero_stage, layout.zero_group);
+}
+
+bool differs(const Knob& knob, const std::vector<ParallelLayout>& layouts) {
+  return std::ranges::any_of(layouts, [&](const ParallelLayout& layout) {
+    return knob.value(layout) != knob.value(layouts.front());
+  });
+}
+
+}  // namespace
+
+const std::vector<Knob>& further_knobs() {
+  using L = const ParallelLayout&;
+  static const std::vector<Knob> knobs{
+      {"cp", [](L l) { return std::to_string(l.context_parallel); }},
+      {"schedule", schedule_value},
+      {"recompute", [](L l) { return std::string(to_string(l.recompute)); }},
+      {"sp", [](L l) { return std::string(l.sequence_parallel ? "on" : "off"); }},
+      {"zero", zero_value},
+      {"attention", [](L l) { return std::string(to_string(l.attention)); }},
+      {"norm", [](L l) { return std::string(to_string(l.norm)); }},
+      {"precision", [](L l) { return std::string(to_string(l.precision)); }},
+      {"gradients", [](L l) { return std::string(to_string(l.gradient_dtype)); }},
+      {"offload", offload_value},
+  };
+  return knobs;
+}
+
+std::vector<Knob> differing_knobs(const std::vector<ParallelLayout>& layouts) {
+  std::vector<Knob> result;
+  std::ranges::copy_if(further_knobs(), std::back_inserter(result),
+                       [&](const Knob& knob) { return differs(knob, layouts); });
+  return result;
+}
+
+std::string shared_knobs_text(const std::vector<ParallelLayout>& layouts) {
+  std::string text;
+  for (const Knob& knob : further_knobs()) {
+    if (layouts.empty() || differs(knob, layouts)) continue;
+    text +=
+        fmt::format("{}{} {}", text.empty() ? "" : ", ", knob.title, knob.value(layouts.front()));
+  }
+  return text;
+}
+
+}  // namespace kumihimo

@@ -1,0 +1,151 @@
+#include "cli/plan_text.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "base/units.hpp"
+#include "cli/job_text.hpp"
+#include "cli/layout_columns.hpp"
+#include "cli/number_text.hpp"
+#include "cli/table.hpp"
+#include "layout/layout_text.hpp"
+
+namespace kumihimo {
+namespace {
+
+constexpr std::size_t most_reasons = 6;
+
+std::vector<ParallelLayout> layouts_of(const SearchResult& result) {
+  std::vector<ParallelLayout> layouts;
+  for (const RankedLayout& ranked : result.best) layouts.push_back(ranked.layout);
+  return layouts;
+}
+
+/// What the whole training costs, per row, where --tokens asks for it.
+void add_training_columns(const Plan& plan, Table& table) {
+  if (!plan.tokens) return;
+  const auto& price = plan.planned.cluster.price_per_device_hour;
+  table.columns.push_back({short_count(*plan.tokens) + " tokens", Align::right});
+  if (price) table.columns.push_back({"cost", Align::right});
+  for (std::size_t i = 0; i < plan.result.best.size(); ++i) {
+    const double seconds =
+        training_seconds(plan.result.best[i].prediction, *plan.tokens, plan.planned.devices);
+    table.rows[i].push_back(format_seconds(seconds));
+    if (price) {
+      const double hours = seconds / 3600 * static_cast<double>(plan.planned.devices);
+      table.rows[i].push_back(short_count(hours * *price));
+    }
+  }
+}
+
+Table best_table(const Plan& plan) {
+  const std::vector<Knob> knobs = differing_knobs(layouts_of(plan.result));
+  Table table;
+  for (const char* title : {"#", "tp", "pp", "dp", "mb"}) {
+    table.columns.push_back({title, Align::right});
+  }
+  for (const Knob& knob : knobs) table.columns.push_back({knob.title, Align::left});
+  const std::string step = fmt::format("step ±{:.0f} %", 100 * plan.planned.profile.time_residual);
+  for (const std::string& title :
+       {std::string("MFU"), std::string("causal"), step, std::string("tokens/s/GPU"),
+        std::string("memory"), std::string("fits"), std::string("bubble"), std::string("comm")}) {
+    table.columns.push_back({title, Align::right});
+  }
+  for (const RankedLayout& ranked : plan.result.best) {
+    const ParallelLayout& layout = ranked.layout;
+    const Prediction& predicted = ranked.prediction;
+    std::vector<std::string> row{
+        std::to_string(table.rows.size() + 1), std::to_string(layout.tensor_parallel),
+        std::to_string(layout.pipeline_parallel), std::to_string(layout.data_parallel),
+        std::to_string(layout.micro_batch_size)};
+    for (const Knob& knob : knobs) row.push_back(knob.value(layout));
+    row.insert(
+        row.end(),
+        {percent(predicted.mfu), percent(predicted.mfu_causal), step_text(predicted.step_s),
+         rate_text(predicted.tokens_per_s_per_device), format_bytes(predicted.peak_memory_bytes),
+         fmt::format("{:.0f} %", 100 * predicted.fits_probability),
+         percent(predicted.bubble_fraction), percent(predicted.communication_fraction)});
+    table.rows.push_back(std::move(row));
+  }
+  add_training_columns(plan, table);
+  return table;
+}
+
+std::string best_text(const Plan& plan, const Terminal& terminal) {
+  if (plan.result.best.empty()) return "No layout runs.\n";
+  const std::string table = to_text(best_table(plan));
+  const std::size_t end_of_titles = table.find('\n');
+  return bold(table.substr(0, end_of_titles), terminal) + table.substr(end_of_titles) +
+         faint("  in all: " + shared_knobs_text(layouts_of(plan.result)), terminal) + "\n" +
+         faint(
+             "  MFU counts full attention (12 L h s per token), causal half of it; both predicted",
+             terminal) +
+         "\n";
+}
+
+/// Counts with their reasons, the largest first.
+std::string reasons_text(const std::map<std::string, std::int64_t>& reasons,
+                         std::string_view suffix) {
+  std::vector<std::pair<std::string, std::int64_t>> sorted(reasons.begin(), reasons.end());
+  std::ranges::stable_sort(sorted, std::greater{}, &std::pair<std::string, std::int64_t>::second);
+  Table table{{{"", Align::right}, {""}}, {}};
+  std::int64_t others = 0;
+  for (std::size_t i = 0; i < sorted.size(); ++i) {
+    if (i < most_reasons) {
+      table.rows.push_back({grouped(sorted[i].second), sorted[i].first + std::string(suffix)});
+    } else {
+      others += sorted[i].second;
+    }
+  }
+  if (others > 0) table.rows.push_back({grouped(others), "for other reasons"});
+  return to_text(table, 4);
+}
+
+std::string counts_text(const SearchResult& result) {
+  std::string text =
+      fmt::format("{}{} layouts: {} fit, {} do not fit, {} are impossible\n",
+                  result.complete ? "Considered " : "Stopped after ", grouped(result.considered),
+                  grouped(result.fitting), grouped(result.unfit), grouped(result.invalid));
+  if (result.unfit > 0) {
+    text += "  do not fit, by what fills the fullest device\n" +
+            reasons_text(result.unfit_categories, "");
+  }
+  if (result.invalid > 0) {
+    text += "  impossible\n" + reasons_text(result.invalid_reasons, "");
+  }
+  return text;
+}
+
+std::string best_unfit_text(const Plan& plan) {
+  if (!plan.result.best_unfit) return "";
+  const RankedLayout& unfit = *plan.result.best_unfit;
+  const MemoryCategory largest = largest_memory_category(unfit.prediction);
+  const double limit = std::min(plan.request.max_memory_bytes,
+                                static_cast<double>(plan.planned.cluster.device.memory));
+  return fmt::format(
+      "With more memory: {} would reach {} MFU, but needs {} of {} ({} of it {}) and fits "
+      "with a probability of {:.0f} %\n    {}\n",
+      short_text(unfit.layout), percent(unfit.prediction.mfu),
+      format_bytes(unfit.prediction.peak_memory_bytes), format_bytes(limit),
+      format_bytes(largest.bytes), largest.name, 100 * unfit.prediction.fits_probability,
+      to_text(unfit.layout));
+}
+
+std::string hint_text(const Plan& plan) {
+  if (plan.result.best.empty()) return "";
+  return fmt::format("Why the first one: {} --layout \"{}\"\n", plan.explain_command,
+                     to_text(plan.result.best.front().layout));
+}
+
+}  // namespace
+
+std::string plan_text(const Plan& plan, const Terminal& terminal) {
+  std::string text = job_text("Predicted layouts, best first", plan.planned, terminal);
+  text += best_text(plan, terminal) + "\n";
+  text += counts_text(plan.result);
+  text += best_unfit_text(plan);
+  text += hint_text(plan);
+  return text;
+}
+
+}  // namespace kumihimo

@@ -1,0 +1,89 @@
+#include "cli/table.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+namespace kumihimo {
+namespace {
+
+struct Range {
+  char32_t first, last;
+};
+
+// Unicode 15, East Asian Width W and F, by blocks; and the combining blocks in use.
+constexpr std::array wide{Range{0x1100, 0x115F},   Range{0x2E80, 0x303E},  Range{0x3041, 0xA4CF},
+                          Range{0xAC00, 0xD7A3},   Range{0xF900, 0xFAFF},  Range{0xFE30, 0xFE6F},
+                          Range{0xFF00, 0xFF60},   Range{0xFFE0, 0xFFE6},  Range{0x1F300, 0x1F64F},
+                          Range{0x1F900, 0x1F9FF}, Range{0x20000, 0x3FFFD}};
+constexpr std::array combining{Range{0x0300, 0x036F}, Range{0x200B, 0x200D}, Range{0x3099, 0x309A},
+                               Range{0xFE00, 0xFE0F}};
+
+template <std::size_t N>
+bool contains(const std::array<Range, N>& ranges, char32_t letter) {
+  return std::any_of(ranges.begin(), ranges.end(), [letter](const Range& range) {
+    return range.first <= letter && letter <= range.last;
+  });
+}
+
+/// Reads one letter of UTF-8; a stray byte counts as a letter.
+char32_t next_letter(std::string_view& text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  const std::size_t length = first < 0x80 ? 1 : first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  char32_t letter = length == 1 ? first : first & (0xFFU >> (length + 1));
+  std::size_t read = 1;
+  while (read < length && read < text.size() && (byte(read) & 0xC0) == 0x80) {
+    letter = (letter << 6) | (byte(read) & 0x3F);
+    ++read;
+  }
+  text.remove_prefix(read);
+  return letter;
+}
+
+std::string line_of(const Table& table, const std::vector<std::string>& cells,
+                    const std::vector<int>& widths, int indent) {
+  std::string line(indent, ' ');
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    if (i > 0) line += "  ";
+    line += padded(cells[i], widths[i], table.columns[i].align);
+  }
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line + "\n";
+}
+
+}  // namespace
+
+int display_width(std::string_view text) {
+  int width = 0;
+  while (!text.empty()) {
+    const char32_t letter = next_letter(text);
+    if (!contains(combining, letter)) width += contains(wide, letter) ? 2 : 1;
+  }
+  return width;
+}
+
+std::string padded(std::string_view text, int width, Align align) {
+  const std::string blanks(static_cast<std::size_t>(std::max(0, width - display_width(text))), ' ');
+  return align == Align::left ? std::string(text) + blanks : blanks + std::string(text);
+}
+
+std::string to_text(const Table& table, int indent) {
+  std::vector<std::string> titles;
+  for (const Column& column : table.columns) titles.push_back(column.title);
+  std::vector<int> widths;
+  for (std::size_t i = 0; i < titles.size(); ++i) {
+    int width = display_width(titles[i]);
+    for (const auto& row : table.rows) {
+      if (i < row.size()) width = std::max(width, display_width(row[i]));
+    }
+    widths.push_back(width);
+  }
+  const bool titled = std::any_of(titles.begin(), titles.end(),
+                                  [](const std::string& title) { return !title.empty(); });
+  std::string text = titled ? line_of(table, titles, widths, indent) : "";
+  for (const auto& row : table.rows) text += line_of(table, row, widths, indent);
+  return text;
+}
+
+}  // namespace kumihimo

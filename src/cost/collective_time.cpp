@@ -1,0 +1,39 @@
+#include "cost/collective_time.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace kumihimo {
+
+double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacement& group,
+                          const Cluster& cluster, const StackProfile& profile) {
+  if (kind == CollectiveKind::none || group.ranks <= 1 || bytes <= 0) return 0;
+  const double ranks = group.ranks;
+  const double passes = kind == CollectiveKind::all_reduce ? 2 : 1;
+  const double moved =
+      kind == CollectiveKind::send_receive ? bytes : passes * (ranks - 1) / ranks * bytes;
+
+  const double within_node =
+      group.ranks_per_node > 1
+          ? moved / (cluster.intra_node.bandwidth * profile.intra_node)
+          : 0;
+  if (group.nodes <= 1) {
+    return within_node + profile.collective_s + cluster.intra_node.latency_s * passes * (ranks - 1);
+  }
+  const double node_bandwidth = cluster.inter_node.bandwidth * std::max(1, group.ranks_per_node) *
+                                profile.inter_node *
+                                std::pow(cluster.nodes, -profile.inter_node_scaling);
+  const double between_nodes = moved / node_bandwidth;
+  const double hops = passes * (group.nodes - 1);
+  return std::max(within_node, between_nodes) + profile.collective_s +
+         cluster.inter_node.latency_s * hops;
+}
+
+double message_seconds(double bytes, std::int64_t stride, const Cluster& cluster,
+                       const StackProfile& profile) {
+  const GroupPlacement pair = place_group(cluster, stride, 2);
+  const Link& link = pair.nodes > 1 ? cluster.inter_node : cluster.intra_node;
+  return bytes / (link.bandwidth * profile.point_to_point) + link.latency_s;
+}
+
+}  // namespace kumihimo

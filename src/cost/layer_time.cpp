@@ -1,0 +1,200 @@
+#include "cost/layer_time.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cost/collective_time.hpp"
+
+namespace kumihimo {
+
+PassTime& PassTime::operator+=(const PassTime& other) {
+  matmul += other.matmul;
+  attention += other.attention;
+  norm += other.norm;
+  elementwise += other.elementwise;
+  tensor_comm += other.tensor_comm;
+  context_comm += other.context_comm;
+  pipeline_comm += other.pipeline_comm;
+  data_comm += other.data_comm;
+  host += other.host;
+  hidden += other.hidden;
+  return *this;
+}
+
+PassTime PassTime::scaled(double factor) const {
+  PassTime result = *this;
+  for (double PassTime::*part :
+       {&PassTime::matmul, &PassTime::attention, &PassTime::norm, &PassTime::elementwise,
+        &PassTime::tensor_comm, &PassTime::context_comm, &PassTime::pipeline_comm, &PassTime::data_comm, &PassTime::host,
+        &PassTime::hidden}) {
+    result.*part *= factor;
+  }
+  return result;
+}
+
+namespace {
+
+enum class Pass { forward, backward_input, backward_weight };
+
+/// Turns counts into seconds for one cluster and profile.
+class Clock {
+ public:
+  Clock(bool overlap_tensor_parallel, const LayerGroups& groups, const Cluster& cluster,
+        const StackProfile& profile)
+      : overlap_tensor_parallel_(overlap_tensor_parallel),
+        groups_(groups),
+        cluster_(cluster),
+        profile_(profile) {}
+
+  /// Adds the device time of one pass of `operation` to `time` and its launches to `kernels`.
+  void add(const Operation& operation, Pass pass, PassTime& time, double& kernels) const {
+    const Work& work = pass == Pass::forward          ? operation.forward
+                       : pass == Pass::backward_input ? operation.backward_input
+                                                      : operation.backward_weight;
+    const Collective& collective = pass == Pass::forward ? operation.forward_collective
+                                   : pass == Pass::backward_input
+                                       ? operation.backward_collective
+                                       : operation.backward_weight_collective;
+    if (work.kernels > 0) {
+      (time.*category(operation.kind)) += seconds(operation, work, pass);
+      kernels += work.kernels;
+    }
+    if (collective.kind != CollectiveKind::none) {
+      add_collective(collective, pass, time);
+      kernels += 1;
+    }
+  }
+
+  /// Launches run ahead of the device: what they cost is the amount by which the longer of the two
+  /// exceeds the device's time, with a soft corner because layers are not all alike.
+  void add_host(PassTime& time, double kernels) const {
+    const double device = time.total();
+    const double host = kernels * profile_.launch_s;
+    const double device4 = std::pow(device, 4), host4 = std::pow(host, 4);
+    time.host += std::sqrt(std::sqrt(device4 + host4)) - device;
+  }
+
+ private:
+  static double PassTime::*category(OperationKind kind) {
+    switch (kind) {
+      case OperationKind::matmul: return &PassTime::matmul;
+      case OperationKind::attention: return &PassTime::attention;
+      case OperationKind::norm: return &PassTime::norm;
+      case OperationKind::elementwise:
+      case OperationKind::loss:
+      case OperationKind::collective: break;
+    }
+    return &PassTime::elementwise;
+  }
+
+  double peak(Precision precision) const {
+    const Device& device = cluster_.device;
+    if (device.supports(precision)) return device.peak(precision);
+    if (precision == Precision::bf16) return device.peak(Precision::fp16);
+    if (precision == Precision::fp16) return device.peak(Precision::bf16);
+    return device.peak(Precision::fp32);
+  }
+
+  double seconds(const Operation& operation, const Work& work, Pass pass) const {
+    const double bandwidth = cluster_.device.memory_bandwidth;
+    const double fixed = work.kernels * profile_.kernel_s;
+    switch (operation.kind) {
+      case OperationKind::matmul:
+        return work.flops / (peak(operation.precision) * profile_.matmul(operation.precision)) +
+               profile_.matmul_traffic * work.bytes / bandwidth + fixed;
+      case OperationKind::attention: return attention_seconds(operation, work, pass) + fixed;
+      case OperationKind::norm: {
+        // More than two passes over the data are the unfused kind.
+        const bool fused = operation.forward.kernels <= 1;
+        return work.bytes / (bandwidth * (fused ? profile_.norm_fused : profile_.norm_unfused)) +
+               fixed;
+      }
+      case OperationKind::loss: return work.bytes / (bandwidth * profile_.loss) + fixed;
+      case OperationKind::elementwise:
+      case OperationKind::collective:
+        return work.bytes / (bandwidth * profile_.elementwise) + fixed;
+    }
+    return fixed;
+  }
+
+  double attention_seconds(const Operation& operation, const Work& work, Pass pass) const {
+    const double share = profile_.attention(operation.attention) *
+                         (pass == Pass::forward ? 1 : profile_.attention_backward);
+    const double arithmetic = peak(operation.precision);
+    if (is_flash(operation.attention)) return work.flops / (arithmetic * share);
+    return work.flops / (arithmetic * profile_.matmul(operation.precision)) +
+           work.bytes / (cluster_.device.memory_bandwidth * share);
+  }
+
+  void add_collective(const Collective& collective, Pass pass, PassTime& time) const {
+    const bool tensor = collective.axis == LayerAxis::tensor;
+    const double all = collective_seconds(collective.kind, collective.bytes,
+                                          tensor ? groups_.tensor : groups_.context, cluster_,
+                                          profile_);
+    if (!tensor) {
+      // Ring attention sends the next block while it computes this one.
+      const double hidden = std::min(all, profile_.tensor_parallel_overlap * time.attention);
+      time.context_comm += all - hidden;
+      time.hidden += hidden;
+      return;
+    }
+    // The input that sequence parallelism gathers again arrives while its gradient is computed.
+    const double in_any_case = pass == Pass::forward           ? 0
+                               : pass == Pass::backward_weight ? 1
+                                                               : profile_.tensor_backward_overlap;
+    const double share =
+        overlap_tensor_parallel_ ? std::max(profile_.tensor_parallel_overlap, in_any_case)
+                                 : in_any_case;
+    time.tensor_comm += (1 - share) * all;
+    time.hidden += share * all;
+  }
+
+  bool overlap_tensor_parallel_;
+  const LayerGroups& groups_;
+  const Cluster& cluster_;
+  const StackProfile& profile_;
+};
+
+}  // namespace
+
+PieceCost piece_cost(const std::vector<Operation>& operations, Recompute recompute,
+                     double input_bytes, bool overlap_tensor_parallel, const LayerGroups& groups,
+                     const Cluster& cluster, const StackProfile& profile) {
+  const Clock clock(overlap_tensor_parallel, groups, cluster, profile);
+  PieceCost cost;
+  PassTime again;
+  double forward_kernels = 0, input_kernels = 0, weight_kernels = 0, again_kernels = 0;
+  double all_saved = 0, saved_outside_core = 0;
+  for (const Operation& operation : operations) {
+    clock.add(operation, Pass::forward, cost.forward, forward_kernels);
+    clock.add(operation, Pass::backward_input, cost.backward_input, input_kernels);
+    clock.add(operation, Pass::backward_weight, cost.backward_weight, weight_kernels);
+    if (recompute == Recompute::full ||
+        (recompute == Recompute::selective && operation.attention_core)) {
+      clock.add(operation, Pass::forward, again, again_kernels);
+    }
+    cost.temporary_bytes = std::max(cost.temporary_bytes, operation.live_bytes);
+    all_saved += operation.saved_bytes;
+    if (!operation.attention_core) saved_outside_core += operation.saved_bytes;
+  }
+  clock.add_host(cost.forward, forward_kernels);
+  clock.add_host(cost.backward_input, input_kernels);
+  clock.add_host(cost.backward_weight, weight_kernels);
+  clock.add_host(again, again_kernels);
+  cost.backward_input += again.scaled(profile.recompute_overhead);
+
+  switch (recompute) {
+    case Recompute::none: cost.kept_bytes = all_saved; break;
+    case Recompute::selective:
+      cost.kept_bytes = saved_outside_core;
+      cost.working_bytes = all_saved - saved_outside_core;
+      break;
+    case Recompute::full:
+      cost.kept_bytes = input_bytes;
+      cost.working_bytes = all_saved;
+      break;
+  }
+  return cost;
+}
+
+}  // namespace kumihimo

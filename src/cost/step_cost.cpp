@@ -1,0 +1,275 @@
+#include "cost/step_cost.hpp"
+
+#include <algorithm>
+
+#include "cost/collective_time.hpp"
+#include "layout/layer_split.hpp"
+#include "model/sharded_parameters.hpp"
+
+namespace kumihimo {
+namespace {
+
+/// The process groups that share a rank's gradients and states.
+struct DataGroups {
+  GroupPlacement all;       ///< data x context: reduces gradients
+  GroupPlacement shard;     ///< shares the sharded states
+  GroupPlacement replicas;  ///< holds copies of one shard
+  int shard_ranks = 1;
+};
+
+DataGroups data_groups(const ParallelLayout& layout, const Cluster& cluster) {
+  const int ranks = layout.data_parallel * layout.context_parallel;
+  const int shard = layout.zero_group > 0 ? layout.zero_group * layout.context_parallel : ranks;
+  const std::int64_t stride = layout.tensor_parallel;
+  return {place_group(cluster, stride, ranks), place_group(cluster, stride, shard),
+          place_group(cluster, stride * shard, ranks / shard), shard};
+}
+
+std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// Seconds of data-parallel communication for `parameters` of one rank.
+struct DataCommunication {
+  double reduce_s = 0;  ///< gradients
+  double gather_s = 0;  ///< weights, once
+};
+
+DataCommunication data_communication(double parameters, const ParallelLayout& layout,
+                                     const DataGroups& groups, const Cluster& cluster,
+                                     const StackProfile& profile) {
+  const double gradients = parameters * element_bytes(layout.gradient_dtype);
+  const double weights = parameters * element_bytes(layout.precision);
+  const auto seconds = [&](CollectiveKind kind, double bytes, const GroupPlacement& group) {
+    return collective_seconds(kind, bytes, group, cluster, profile);
+  };
+  if (layout.zero_stage == 0) {
+    return {seconds(CollectiveKind::all_reduce, gradients, groups.all), 0};
+  }
+  return {seconds(CollectiveKind::reduce_scatter, gradients, groups.shard) +
+              seconds(CollectiveKind::all_reduce, gradients / groups.shard_ranks, groups.replicas),
+          seconds(CollectiveKind::all_gather, weights, groups.shard)};
+}
+
+/// Adds to a pass the part of `communication` that its compute does not hide.
+void expose(double communication, double share, PassTime& pass) {
+  const double hidden = std::min(communication, share * pass.compute());
+  pass.data_comm += communication - hidden;
+  pass.hidden += hidden;
+}
+
+void finish(ChunkCost& chunk) {
+  chunk.forward_s = chunk.forward.total();
+  chunk.backward_input_s = chunk.backward_input.total();
+  chunk.backward_weight_s = chunk.backward_weight.total();
+}
+
+}  // namespace
+
+PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout,
+                       const Cluster& cluster, const StackProfile& profile) {
+  const LayerShard shard{.micro_batch_size = layout.micro_batch_size,
+                         .seq_length = job.seq_length,
+                         .vocab = padded_vocab(job, layout.tensor_parallel),
+                         .tensor_parallel = layout.tensor_parallel,
+                         .context_parallel = layout.context_parallel,
+                         .sequence_parallel = layout.sequence_parallel,
+                         .vocab_parallel_loss = profile.defaults.vocab_parallel_loss,
+                         .attention = layout.attention,
+                         .norm = layout.norm,
+                         .precision = layout.precision};
+  const LayerGroups groups{
+      place_group(cluster, 1, layout.tensor_parallel),
+      place_group(cluster, layout.tensor_parallel, layout.context_parallel)};
+  const auto piece = [&](const std::vector<Operation>& operations, Recompute recompute) {
+    return piece_cost(operations, recompute, layer_input_bytes(job.model, shard),
+                      layout.overlap_tensor_parallel, groups, cluster, profile);
+  };
+  return {piece(layer_operations(job.model, shard), layout.recompute),
+          piece(embedding_operations(job.model, shard), Recompute::none),
+          piece(head_operations(job.model, shard),
+                profile.defaults.recompute_head && layout.recompute == Recompute::full
+                    ? Recompute::full
+                    : Recompute::none),
+          boundary_bytes(job.model, shard, profile.defaults.scatter_gather_boundary)};
+}
+
+StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const ParallelLayout& layout,
+                   const Cluster& cluster, const StackProfile& profile) {
+  const int stages = layout.virtual_stages();
+  const int ranks = layout.pipeline_parallel;
+  const std::vector<int> layers = stage_layers(layout, job);
+  const std::int64_t vocab = padded_vocab(job, layout.tensor_parallel);
+  const std::int64_t per_layer = layer_parameters(job.model, layout.tensor_parallel);
+  const DataGroups groups = data_groups(layout, cluster);
+  const int data_ranks = layout.data_parallel * layout.context_parallel;
+  const double hiding = layout.overlap_data_parallel ? profile.data_parallel_overlap : 0;
+  const std::int64_t pipeline_stride = std::int64_t{layout.tensor_parallel} * data_ranks;
+
+  StepCost step;
+  step.num_micro_batches =
+      job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
+  step.fixed_s = profile.step_s;
+  step.chunks.resize(stages);
+  step.ranks.resize(ranks);
+
+  std::vector<std::int64_t> rank_parameters(ranks, 0);
+  const double host_bandwidth = cluster.host_link_bandwidth * profile.host_link;
+
+  for (int stage = 0; stage < stages; ++stage) {
+    ChunkCost& chunk = step.chunks[stage];
+    const double count = layers[stage];
+    chunk.forward += pieces.layer.forward.scaled(count);
+    chunk.backward_input += pieces.layer.backward_input.scaled(count);
+    chunk.backward_weight += pieces.layer.backward_weight.scaled(count);
+    chunk.kept_bytes = pieces.layer.kept_bytes * count;
+    chunk.working_bytes = count > 0 ? profile.activation_factor * pieces.layer.working_bytes +
+                                          profile.buffer_layers * pieces.layer.temporary_bytes
+                                    : 0;
+    std::int64_t parameters = per_layer * layers[stage];
+
+    const bool first = stage == 0;
+    const bool last = stage == stages - 1;
+    const auto add = [&chunk](const PieceCost& piece) {
+      chunk.forward += piece.forward;
+      chunk.backward_input += piece.backward_input;
+      chunk.backward_weight += piece.backward_weight;
+      chunk.kept_bytes += piece.kept_bytes;
+      chunk.working_bytes = std::max(chunk.working_bytes, piece.working_bytes);
+    };
+    if (first) {
+      add(pieces.embedding);
+      parameters += embedding_parameters(job.model, vocab, layout.tensor_parallel);
+    }
+    if (last) {
+      // The logits are the head's own: they have a factor of their own and live in one micro-batch.
+      PieceCost head = pieces.head;
+      head.working_bytes =
+          profile.logits_factor * std::max(head.kept_bytes, head.working_bytes);
+      head.kept_bytes = 0;
+      add(head);
+      parameters += head_parameters(job.model, vocab, layout.tensor_parallel,
+                                    job.model.tied_embeddings && ranks == 1);
+    }
+    if (ranks > 1) chunk.forward.host += profile.micro_batch_s;
+    if (ranks > 1) chunk.backward_input.host += profile.micro_batch_s;
+    if (!last) {
+      const bool wraps = stage % ranks == ranks - 1;
+      chunk.message_s =
+          ranks == 1 ? 0
+                     : message_seconds(pieces.boundary_bytes,
+                                       wraps ? pipeline_stride * (ranks - 1) : pipeline_stride,
+                                       cluster, profile);
+      const double blocking = (1 - profile.point_to_point_overlap) * chunk.message_s;
+      for (const int end : {stage, stage + 1}) {
+        step.chunks[end].forward.pipeline_comm += blocking;
+        step.chunks[end].backward_input.pipeline_comm += blocking;
+      }
+      chunk.message_s -= blocking;
+    }
+
+    if (data_ranks > 1 && layout.zero_stage >= 2) {
+      // Sharded gradients cannot accumulate whole: every micro-batch reduces its own. Sharded
+      // weights are gathered for forward and again for backward.
+      const DataCommunication traffic = data_communication(
+          static_cast<double>(parameters), layout, groups, cluster, profile);
+      if (layout.zero_stage == 3) expose(traffic.gather_s, hiding, chunk.forward);
+      expose((layout.zero_stage == 3 ? traffic.gather_s : 0) + traffic.reduce_s, hiding,
+             chunk.backward_input);
+    }
+    if (layout.offload.activations && host_bandwidth > 0) {
+      const double seconds = chunk.kept_bytes / host_bandwidth;
+      expose(seconds, hiding, chunk.forward);
+      expose(seconds, hiding, chunk.backward_input);
+    }
+    if (layout.offload.weights && host_bandwidth > 0) {
+      const double seconds = static_cast<double>(parameters) * element_bytes(layout.precision) /
+                             (layout.zero_stage == 3 ? groups.shard_ranks : 1) / host_bandwidth;
+      expose(seconds, hiding, chunk.forward);
+      expose(seconds, hiding, chunk.backward_input);
+    }
+    finish(chunk);
+    rank_parameters[stage % ranks] += parameters;
+  }
+
+  for (int rank = 0; rank < ranks; ++rank) {
+    RankCost& cost = step.ranks[rank];
+    const std::int64_t parameters = rank_parameters[rank];
+    const std::int64_t shard = ceil_divide(parameters, groups.shard_ranks);
+    const int zero = layout.zero_stage;
+    const bool master = element_bytes(layout.precision) < 4;
+    const std::int64_t state_bytes = master ? 12 : 8;
+    const std::int64_t weight_bytes = element_bytes(layout.precision);
+    const std::int64_t gradient_bytes = element_bytes(layout.gradient_dtype);
+
+    if (data_ranks > 1 && zero <= 1) {
+      const DataCommunication traffic = data_communication(
+          static_cast<double>(parameters), layout, groups, cluster, profile);
+      double last_backward = 0;
+      for (int stage = rank; stage < stages; stage += ranks) {
+        const ChunkCost& chunk = step.chunks[stage];
+        last_backward += chunk.backward_input.compute() + chunk.backward_weight.compute();
+      }
+      cost.reduce_hidden_s = std::min(traffic.reduce_s, hiding * last_backward);
+      cost.reduce_s = traffic.reduce_s - cost.reduce_hidden_s;
+      cost.gather_s = zero == 1 ? traffic.gather_s : 0;
+    }
+    const double updated = static_cast<double>(zero >= 1 ? shard : parameters);
+    const double own_gradients = static_cast<double>(zero >= 2 ? shard : parameters);
+    // Gradients are cleared, measured for clipping and read; states are read and written.
+    const double bytes = 3.0 * static_cast<double>(gradient_bytes) * own_gradients +
+                         static_cast<double>(2 * state_bytes + weight_bytes) * updated;
+    cost.optimizer_s = bytes / (cluster.device.memory_bandwidth * profile.optimizer);
+    if (layout.offload.optimizer && host_bandwidth > 0) {
+      cost.optimizer_s += static_cast<double>(state_bytes) * updated / host_bandwidth;
+    }
+
+    MemoryUse& states = cost.states;
+    states.weights = weight_bytes * (zero == 3 ? shard : parameters);
+    states.gradients = gradient_bytes * (zero >= 2 ? shard : parameters);
+    states.optimizer = state_bytes * (zero >= 1 ? shard : parameters);
+    if (zero == 3 || layout.offload.weights) {
+      // The layer in use and the one that is being fetched.
+      states.communication = 2.0 * static_cast<double>(weight_bytes * per_layer);
+    }
+    if (layout.offload.optimizer) {
+      states.host += static_cast<double>(states.optimizer);
+      states.optimizer = 0;
+    }
+    if (layout.offload.weights) {
+      states.host += static_cast<double>(states.weights);
+      states.weights = 0;
+    }
+  }
+  return step;
+}
+
+std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<int>& in_flight,
+                                   const ParallelLayout& layout, const StackProfile& profile) {
+  const int ranks = static_cast<int>(step.ranks.size());
+  std::vector<MemoryUse> result;
+  result.reserve(ranks);
+  for (int rank = 0; rank < ranks; ++rank) {
+    MemoryUse use = step.ranks[rank].states;
+    double kept = 0;
+    double chunks = 0;
+    for (std::size_t stage = rank; stage < step.chunks.size(); stage += ranks) {
+      kept += step.chunks[stage].kept_bytes;
+      chunks += 1;
+      use.workspace = std::max(use.workspace, step.chunks[stage].working_bytes);
+    }
+    // Chunks of a rank differ by a layer at most: a chunk in flight holds their mean.
+    const double activations = profile.activation_factor * kept / chunks * in_flight[rank];
+    if (layout.offload.activations) {
+      use.host += activations;
+      use.activations = std::min(activations, 2 * kept / chunks);
+    } else {
+      use.activations = activations;
+    }
+    use.context = profile.context_gib * GiB;
+    // States are allocated once; what comes and goes leaves holes.
+    use.context += profile.allocator_overhead * (use.activations + use.workspace);
+    result.push_back(use);
+  }
+  return result;
+}
+
+}  // namespace kumihimo

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/precision.hpp"
+#include "model/kernels.hpp"
+
+namespace kumihimo {
+
+/// What a framework does where its user, or a published row about it, says nothing. A fact about
+/// the software, so it stands in the stack profile.
+struct FrameworkDefaults {
+  Recompute recompute = Recompute::none;
+  AttentionKernel attention = AttentionKernel::flash2;
+  NormKernel norm = NormKernel::fused;
+  Precision precision = Precision::bf16;
+  Precision gradient_dtype = Precision::fp32;  ///< accumulation and reduction
+  int zero_stage = 1;
+  bool sequence_parallel = false;
+  bool overlap_data_parallel = true;
+  bool overlap_tensor_parallel = false;
+  bool vocab_parallel_loss = true;     ///< false: every tensor-parallel rank holds all logits
+  bool recompute_head = false;         ///< full recompute covers the head as if it were a layer
+  bool scatter_gather_boundary = false;  ///< tensor-parallel ranks each send a share to the next stage
+  bool balanced_layer_split = false;  ///< embedding and head count as layers of the split
+  std::int64_t vocab = 50257;
+  std::int64_t vocab_multiple = 1;
+
+  bool operator==(const FrameworkDefaults&) const = default;
+};
+
+}  // namespace kumihimo

@@ -1,0 +1,122 @@
+#include "simulator/explain.hpp"
+
+#include <algorithm>
+
+namespace kumihimo {
+namespace {
+
+/// All passes of one rank in a step.
+PassTime passes_of(const StepCost& cost, int rank) {
+  PassTime sum;
+  for (std::size_t stage = rank; stage < cost.chunks.size(); stage += cost.ranks.size()) {
+    const ChunkCost& chunk = cost.chunks[stage];
+    for (const PassTime* pass : {&chunk.forward, &chunk.backward_input, &chunk.backward_weight}) {
+      sum += *pass;
+    }
+  }
+  return sum.scaled(static_cast<double>(cost.num_micro_batches));
+}
+
+double own_work_s(const StepCost& cost, const SimulatedStep& played, int rank) {
+  const RankCost& own = cost.ranks[rank];
+  return played.busy_s[rank] + own.reduce_s + own.optimizer_s + own.gather_s;
+}
+
+int busiest_rank(const StepCost& cost, const SimulatedStep& played) {
+  int busiest = 0;
+  for (int rank = 1; rank < static_cast<int>(cost.ranks.size()); ++rank) {
+    if (own_work_s(cost, played, rank) > own_work_s(cost, played, busiest)) busiest = rank;
+  }
+  return busiest;
+}
+
+/// Messages that the rank's chunks send and receive, beside its compute.
+double travelling_s(const StepCost& cost, int rank) {
+  double seconds = 0;
+  for (std::size_t stage = rank; stage < cost.chunks.size(); stage += cost.ranks.size()) {
+    seconds += cost.chunks[stage].message_s;
+    if (stage > 0) seconds += cost.chunks[stage - 1].message_s;
+  }
+  return seconds * static_cast<double>(cost.num_micro_batches);
+}
+
+}  // namespace
+
+std::array<TimePart, 13> StepBreakdown::parts() const {
+  return {{{"matrix_products", "matrix products", matmul_s},
+           {"attention", "attention", attention_s},
+           {"norms", "norms", norm_s},
+           {"elementwise", "element-wise", elementwise_s},
+           {"tensor_communication", "tensor communication", tensor_comm_s},
+           {"context_communication", "context communication", context_comm_s},
+           {"pipeline_communication", "pipeline communication", pipeline_comm_s},
+           {"data_communication", "data communication", data_comm_s},
+           {"bubble", "pipeline bubble", bubble_s},
+           {"optimizer", "optimizer", optimizer_s},
+           {"host", "host launches", host_s},
+           {"fixed", "fixed per step", fixed_s},
+           {"memory_pressure", "memory pressure", memory_pressure_s}}};
+}
+
+double StepBreakdown::total_s() const {
+  double total = 0;
+  for (const TimePart& part : parts()) total += part.seconds;
+  return total;
+}
+
+StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played, double step_s) {
+  StepBreakdown result;
+  const int rank = busiest_rank(cost, played);
+  const RankCost& own = cost.ranks[rank];
+  const PassTime passes = passes_of(cost, rank);
+  result.pipeline_rank = rank;
+  result.matmul_s = passes.matmul;
+  result.attention_s = passes.attention;
+  result.norm_s = passes.norm;
+  result.elementwise_s = passes.elementwise;
+  result.tensor_comm_s = passes.tensor_comm;
+  result.context_comm_s = passes.context_comm;
+  result.pipeline_comm_s = passes.pipeline_comm;
+  result.data_comm_s = passes.data_comm + own.reduce_s + own.gather_s;
+  result.optimizer_s = own.optimizer_s;
+  result.host_s = passes.host;
+  result.fixed_s = cost.fixed_s;
+  // Whatever the rank does not do itself, it waits: within the schedule, for the slowest rank's
+  // gradients, and for the slowest update.
+  result.bubble_s = played.step_s - cost.fixed_s - own_work_s(cost, played, rank);
+  result.memory_pressure_s = step_s - played.step_s;
+
+  result.hidden_layer_comm_s = passes.hidden;
+  result.hidden_reduce_s = own.reduce_hidden_s;
+  result.hidden_pipeline_comm_s = travelling_s(cost, rank);
+  return result;
+}
+
+Binding binding_resource(const StepBreakdown& parts) {
+  const std::array<Binding, 6> shares{{
+      {Resource::arithmetic, parts.matmul_s + parts.attention_s},
+      {Resource::memory_bandwidth, parts.norm_s + parts.elementwise_s + parts.optimizer_s},
+      {Resource::network,
+       parts.tensor_comm_s + parts.context_comm_s + parts.pipeline_comm_s + parts.data_comm_s},
+      {Resource::pipeline, parts.bubble_s},
+      {Resource::host, parts.host_s + parts.fixed_s},
+      {Resource::memory_capacity, parts.memory_pressure_s},
+  }};
+  Binding largest = *std::ranges::max_element(shares, {}, &Binding::share);
+  largest.share /= parts.total_s();
+  return largest;
+}
+
+std::string_view label(Resource resource) {
+  switch (resource) {
+    case Resource::arithmetic: return "arithmetic";
+    case Resource::memory_bandwidth: return "memory bandwidth";
+    case Resource::network: return "communication";
+    case Resource::pipeline: return "the pipeline";
+    case Resource::host: return "the host";
+    case Resource::memory_capacity: return "memory capacity";
+  }
+  return "?";
+}
+
+}  // namespace kumihimo

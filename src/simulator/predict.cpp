@@ -1,0 +1,96 @@
+#include "simulator/predict.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/parameters.hpp"
+
+namespace kumihimo {
+namespace {
+
+double normal_cdf(double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); }
+
+/// Exposed communication of one rank in a step: in its passes, and around the optimizer.
+double exposed_communication_s(const StepCost& step, int rank) {
+  double per_micro_batch = 0;
+  for (std::size_t stage = rank; stage < step.chunks.size(); stage += step.ranks.size()) {
+    const ChunkCost& chunk = step.chunks[stage];
+    for (const PassTime* pass : {&chunk.forward, &chunk.backward_input, &chunk.backward_weight}) {
+      per_micro_batch += pass->tensor_comm + pass->context_comm + pass->data_comm;
+    }
+  }
+  return per_micro_batch * static_cast<double>(step.num_micro_batches) +
+         step.ranks[rank].reduce_s + step.ranks[rank].gather_s;
+}
+
+/// Recomputed model FLOPs over model FLOPs, in the PaLM count: full recompute repeats each layer's
+/// forward (a third of its work), selective the attention core's.
+double recompute_share(const TrainingJob& job, Recompute recompute) {
+  const TransformerShape& shape = job.model;
+  const ParameterCount parameters = count_parameters(shape);
+  const double total = model_flops_per_token(shape, job.seq_length, AttentionCount::full);
+  const double layers = static_cast<double>(shape.layers);
+  const double attention_forward = 4.0 * layers * static_cast<double>(shape.heads) *
+                                   static_cast<double>(shape.head_dim) *
+                                   static_cast<double>(job.seq_length);
+  switch (recompute) {
+    case Recompute::none: return 0;
+    case Recompute::selective: return attention_forward / total;
+    case Recompute::full:
+      return (attention_forward + 2.0 * layers * static_cast<double>(parameters.per_layer())) /
+             total;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const TrainingJob& job,
+                   const ParallelLayout& layout, const Cluster& cluster,
+                   const StackProfile& profile) {
+  const StepCost step = step_cost(pieces, job, layout, cluster, profile);
+  const SimulatedStep played = simulate(schedule, step);
+
+  Prediction result;
+  result.memory = peak_memory(step, peak_in_flight(schedule), layout, profile);
+  for (const MemoryUse& use : result.memory) {
+    result.peak_memory_bytes = std::max(result.peak_memory_bytes, use.total());
+  }
+  result.step_s = played.step_s;
+  result.bubble_fraction = played.bubble_fraction();
+  double communication = 0;
+  for (int rank = 0; rank < layout.pipeline_parallel; ++rank) {
+    communication += exposed_communication_s(step, rank);
+  }
+  result.communication_fraction = communication / layout.pipeline_parallel / result.step_s;
+
+  const double tokens =
+      static_cast<double>(job.global_batch_size) * static_cast<double>(job.seq_length);
+  const double devices = static_cast<double>(layout.devices());
+  result.tokens_per_s_per_device = tokens / result.step_s / devices;
+  const double peak = devices * cluster.device.peak(layout.precision) * result.step_s;
+  const double flops = model_flops_per_token(job.model, job.seq_length, AttentionCount::full);
+  result.mfu = flops * tokens / peak;
+  result.mfu_causal =
+      model_flops_per_token(job.model, job.seq_length, AttentionCount::causal) * tokens / peak;
+  result.hfu = result.mfu * (1 + recompute_share(job, layout.recompute));
+
+  result.fits_probability =
+      normal_cdf(std::log(static_cast<double>(cluster.device.memory) / result.peak_memory_bytes) /
+                 profile.memory_residual);
+  result.error_band = profile.time_residual;
+  return result;
+}
+
+Prediction predict(const TrainingJob& job, const ParallelLayout& layout, const Cluster& cluster,
+                   const StackProfile& profile) {
+  const PieceCosts pieces = piece_costs(job, layout, cluster, profile);
+  const std::int64_t micro_batches =
+      job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
+  const auto schedule = make_schedule(layout.schedule, layout.pipeline_parallel,
+                                      layout.virtual_stages_per_rank,
+                                      static_cast<int>(micro_batches));
+  return predict(pieces, *schedule, job, layout, cluster, profile);
+}
+
+}  // namespace kumihimo

@@ -1,0 +1,58 @@
+#include "cli/completion.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace kumihimo {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+FlagEntry flag(std::string name, std::string value, std::string help) {
+  return {std::move(name), "", std::move(value), std::move(help), "Options", false};
+}
+
+CommandTree example() {
+  CommandTree show{"tool list show", "Show one", "", {}, {}};
+  show.flags.push_back({"NAME", "", "NAME", "which", "Options", true});
+  CommandTree list{"tool list", "List what's there", ".first\n  it's \\here", {}, {show}};
+  list.flags.push_back(flag("--all-of-it", "", "the user's too"));
+  list.flags.push_back(flag("--limit", "N", "how many"));
+  return {"tool", "A tool", "", {flag("--version", "", "print the version")}, {list}};
+}
+
+TEST(Completion, BashKnowsTheWordsOfEveryCommand) {
+  const std::string script = bash_completion(example());
+  EXPECT_THAT(script, HasSubstr("\"tool\") known=\"list --version\""));
+  EXPECT_THAT(script, HasSubstr("\"tool list\") known=\"show --all-of-it --limit\""));
+  EXPECT_THAT(script, HasSubstr("\"tool list\" | \"tool list show\")"));
+}
+
+TEST(Completion, QuotesSurviveInZshAndFish) {
+  EXPECT_THAT(zsh_completion(example()), HasSubstr(R"('--all-of-it:the user'\''s too')"));
+  EXPECT_THAT(fish_completion(example()), HasSubstr(R"(-l all-of-it -d 'the user\'s too')"));
+  EXPECT_THAT(fish_completion(example()), HasSubstr("-l limit -r -d 'how many'"));
+}
+
+TEST(Manual, EscapesWhatRoffWouldTakeForACommand) {
+  const std::string page = manual_page(example());
+  EXPECT_THAT(page, HasSubstr("\n\\&.first\n"));
+  EXPECT_THAT(page, HasSubstr("\\ehere"));
+  EXPECT_THAT(page, HasSubstr("\\fB\\-\\-limit\\fR \\fIN\\fR"));
+  EXPECT_THAT(page, HasSubstr(".SS tool list show"));
+}
+
+TEST(Help, WrapsLongExplanationsBesideTheirFlags) {
+  CommandTree tool{"tool", "A tool", "", {}, {}};
+  tool.flags.push_back(flag("--help", "", "print this help"));
+  std::string words;
+  for (int i = 0; i < 40; ++i) words += "word ";
+  tool.flags.push_back(flag("--x", "N", words));
+  const std::string text = help_text(tool);
+  EXPECT_THAT(text, HasSubstr("\n  --x N   word word"));
+  EXPECT_THAT(text, HasSubstr("\n          word word"));
+}
+
+}  // namespace
+}  // namespace kumihimo

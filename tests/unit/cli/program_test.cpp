@@ -1,0 +1,253 @@
+#include "cli/program.hpp"
+
+#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cli/version.hpp"
+
+namespace kumihimo {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+struct Outcome {
+  int code;
+  std::string out;
+  std::string err;
+};
+
+Outcome run(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "kumihimo");
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  const int code = run_program(static_cast<int>(argv.size()), argv.data());
+  const std::string out = testing::internal::GetCapturedStdout();
+  return {code, out, testing::internal::GetCapturedStderr()};
+}
+
+const std::string inputs = KUMIHIMO_SOURCE_DIR "/tests/golden/inputs/";
+
+std::vector<std::string> job(std::string command, std::vector<std::string> more = {}) {
+  std::vector<std::string> arguments{std::move(command),
+                                     "--model",
+                                     inputs + "small-llama.json",
+                                     "--cluster",
+                                     inputs + "two-nodes.toml",
+                                     "--stack",
+                                     inputs + "stack.toml",
+                                     "--global-batch-size",
+                                     "64"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+TEST(Program, VersionIsThatOfTheProject) {
+  std::ifstream file(KUMIHIMO_SOURCE_DIR "/CMakeLists.txt");
+  std::ostringstream text;
+  text << file.rdbuf();
+  EXPECT_THAT(text.str(), HasSubstr("VERSION " + std::string(program_version)));
+  const Outcome version = run({"--version"});
+  EXPECT_EQ(version.code, 0);
+  EXPECT_EQ(version.out, "kumihimo " + std::string(program_version) + "\n");
+}
+
+TEST(Program, EveryCommandHasHelpWithAnExample) {
+  for (const char* command : {"plan", "explain", "validate", "calibrate", "models", "clusters",
+                              "stacks", "completion", "manual"}) {
+    const Outcome help = run({command, "--help"});
+    EXPECT_EQ(help.code, 0) << command;
+    EXPECT_THAT(help.out,
+                AllOf(HasSubstr("Usage: kumihimo " + std::string(command)), HasSubstr("Example:")));
+  }
+}
+
+TEST(Program, SuggestsTheNearestCommandAndFlag) {
+  const Outcome command = run({"explian"});
+  EXPECT_EQ(command.code, 2);
+  EXPECT_THAT(command.err, HasSubstr("did you mean \"explain\"?"));
+  const Outcome flag = run(job("plan", {"--micro-batch", "1"}));
+  EXPECT_EQ(flag.code, 2);
+  EXPECT_THAT(flag.err, HasSubstr("--micro-batch: is not a flag of `kumihimo plan`; did you mean "
+                                  "\"--micro-batch-size\"?"));
+}
+
+TEST(Program, ReportsAllFaultsAtOnceAndPrintsNothingElse) {
+  const Outcome bad =
+      run({"plan", "--model", "llama-13c", "--cluster", "a100", "--gpus", "many", "--tp", "2,zero",
+           "--recompute", "half", "--max-memory", "76", "--nonsense", "--limit"});
+  EXPECT_EQ(bad.code, 2);
+  EXPECT_EQ(bad.out, "");
+  for (const char* fault :
+       {"kumihimo: model \"llama-13c\"", "kumihimo: --gpus: is \"many\"",
+        "kumihimo: --tp: holds \"zero\"", "kumihimo: --recompute: \"half\" is unknown",
+        "kumihimo: --max-memory: is \"76\"", "kumihimo: --nonsense",
+        "kumihimo: --limit: has no value"}) {
+    EXPECT_THAT(bad.err, HasSubstr(fault));
+  }
+}
+
+TEST(Program, RefusesAFlagThatIsGivenTwiceOrLacksItsValue) {
+  EXPECT_THAT(run(job("plan", {"--gpus", "4", "--gpus", "8"})).err,
+              HasSubstr("--gpus: is given more than once: \"4\", \"8\""));
+  EXPECT_THAT(run(job("plan", {"--gpus", "--json"})).err,
+              HasSubstr("--gpus: has no value: --json follows it"));
+}
+
+TEST(Program, RefusesHostileNumbers) {
+  for (const char* value : {"0", "-1", "1e3", "nan", "99999999999999999999", "", " 4", "4x"}) {
+    const Outcome bad = run(job("plan", {"--gpus", value}));
+    EXPECT_EQ(bad.code, 2) << value;
+    EXPECT_THAT(bad.err, HasSubstr("--gpus: ")) << value;
+  }
+  EXPECT_EQ(run(job("plan", {"--min-fit-probability", "nan"})).code, 2);
+  EXPECT_EQ(run(job("plan", {"--min-fit-probability", "1.5"})).code, 2);
+  EXPECT_EQ(run(job("plan", {"--tokens", "-1T"})).code, 2);
+}
+
+TEST(Program, ListsTheCatalogAsJson) {
+  for (const std::string kind : {"models", "clusters", "stacks"}) {
+    const Outcome list = run({kind, "--json"});
+    ASSERT_EQ(list.code, 0) << list.err;
+    const auto document = nlohmann::json::parse(list.out);
+    EXPECT_EQ(document["schema"], "kumihimo." + kind + "/1");
+    EXPECT_TRUE(document[kind].is_array());
+  }
+  EXPECT_THAT(run({"models", "show", "llama-13b"}).out, HasSubstr("hidden_size"));
+}
+
+TEST(Plan, HonoursConstraints) {
+  const Outcome plan = run(job(
+      "plan", {"--tp", "2", "--pp", "2,4", "--recompute", "full", "--limit", "1000", "--json"}));
+  ASSERT_EQ(plan.code, 0) << plan.err;
+  const auto document = nlohmann::json::parse(plan.out);
+  ASSERT_FALSE(document["best"].empty());
+  for (const auto& ranked : document["best"]) {
+    EXPECT_EQ(ranked["layout"]["tp"], 2);
+    EXPECT_NE(ranked["layout"]["pp"], 1);
+    EXPECT_EQ(ranked["layout"]["recompute"], "full");
+  }
+}
+
+TEST(Plan, RanksTheFastestFirst) {
+  const auto document = nlohmann::json::parse(run(job("plan", {"--json"})).out);
+  double last = 1;
+  for (const auto& ranked : document["best"]) {
+    EXPECT_LE(ranked["predicted"]["mfu"], last);
+    last = ranked["predicted"]["mfu"];
+  }
+}
+
+TEST(Plan, NarrowsEveryKnobThatHasAFlag) {
+  const Outcome plan =
+      run(job("plan", {"--cp", "2", "--micro-batch-size", "1", "--schedule", "zb-h1", "--zero", "1",
+                       "--attention", "flash1", "--norm", "unfused", "--precision", "fp16",
+                       "--offload", "optimizer", "--sequence-parallel", "off", "--json"}));
+  ASSERT_EQ(plan.code, 0) << plan.err;
+  const auto document = nlohmann::json::parse(plan.out);
+  ASSERT_FALSE(document["best"].empty());
+  for (const auto& ranked : document["best"]) {
+    const auto& layout = ranked["layout"];
+    EXPECT_EQ(layout["cp"], 2);
+    EXPECT_EQ(layout["micro_batch"], 1);
+    // Without a pipeline every schedule is 1F1B.
+    EXPECT_EQ(layout["schedule"], layout["pp"] == 1 ? "1f1b" : "zb-h1");
+    EXPECT_EQ(layout["attention"], "flash1");
+    EXPECT_EQ(layout["norm"], "unfused");
+    EXPECT_EQ(layout["precision"], "fp16");
+    EXPECT_EQ(layout["offload"], nlohmann::json::array({"optimizer"}));
+    EXPECT_EQ(layout["sequence_parallel"], false);
+  }
+}
+
+TEST(Plan, AsksForWhatItsObjectiveNeeds) {
+  EXPECT_THAT(run(job("plan", {"--objective", "time"})).err, HasSubstr("--tokens: is missing"));
+  EXPECT_THAT(run({"plan", "--model", "llama-7b", "--cluster", "a100-80gb-sxm", "--objective",
+                   "cost", "--limit", "1"})
+                  .err,
+              HasSubstr("--price: is missing"));
+}
+
+TEST(Plan, SaysThatNothingFits) {
+  const Outcome plan = run(job("plan", {"--max-memory", "1GiB"}));
+  EXPECT_EQ(plan.code, 3);
+  EXPECT_THAT(plan.out, HasSubstr("No layout runs."));
+  EXPECT_THAT(plan.err, HasSubstr("no layout fits"));
+}
+
+TEST(Plan, IsPlainWhenPiped) {
+  const Outcome plan = run(job("plan"));
+  EXPECT_THAT(plan.out, Not(HasSubstr("\x1b")));
+  EXPECT_EQ(plan.err, "");
+}
+
+TEST(Plan, WritesNoCsvWhereItCannot) {
+  const Outcome plan = run(job("plan", {"--csv", "/no/such/folder/plan.csv"}));
+  EXPECT_EQ(plan.code, 4);
+  EXPECT_THAT(plan.err, HasSubstr("/no/such/folder/plan.csv"));
+}
+
+TEST(Explain, WithoutALayoutTakesTheOneThatPlanRanksFirst) {
+  const auto plan = nlohmann::json::parse(run(job("plan", {"--gpus", "4", "--json"})).out);
+  const auto explained = nlohmann::json::parse(run(job("explain", {"--gpus", "4", "--json"})).out);
+  EXPECT_EQ(explained["layout"], plan["best"][0]["layout"]);
+  EXPECT_EQ(explained["predicted"], plan["best"][0]["predicted"]);
+}
+
+TEST(Explain, OrdersNeighboursByStepTime) {
+  const auto explained =
+      nlohmann::json::parse(run(job("explain", {"--layout", "tp=2 pp=2", "--json"})).out);
+  double last = 0;
+  bool fits = true;
+  for (const auto& neighbour : explained["neighbours"]) {
+    EXPECT_TRUE(fits || !neighbour["fits"].get<bool>());
+    fits = neighbour["fits"];
+    if (!fits) continue;
+    EXPECT_GE(neighbour["predicted"]["step_time_s"], last);
+    last = neighbour["predicted"]["step_time_s"];
+  }
+  EXPECT_GT(last, 0);
+}
+
+TEST(Explain, FillsInDataParallelism) {
+  const Outcome explained = run(job("explain", {"--layout", "tp=2 pp=2", "--json"}));
+  ASSERT_EQ(explained.code, 0) << explained.err;
+  EXPECT_EQ(nlohmann::json::parse(explained.out)["layout"]["dp"], 8 / (2 * 2));
+}
+
+TEST(Explain, TakesTheDevicesFromAWholeLayout) {
+  const Outcome explained = run(job("explain", {"--layout", "tp=2 dp=2", "--json"}));
+  ASSERT_EQ(explained.code, 0) << explained.err;
+  EXPECT_EQ(nlohmann::json::parse(explained.out)["job"]["gpus"], 2 * 2);
+}
+
+TEST(Explain, PartsAddUpToThePredictedStep) {
+  for (const char* layout :
+       {"tp=2 pp=2", "pp=4 vpp=3", "tp=4 sp=true zero=3", "pp=2 schedule=zb-h1",
+        "dp=8 offload=optimizer", "pp=8 micro-batch=2 recompute=full"}) {
+    const Outcome explained = run(job("explain", {"--layout", layout, "--json"}));
+    const auto document = nlohmann::json::parse(explained.out);
+    double sum = 0;
+    for (const auto& part : document["time"]["parts"]) sum += part.get<double>();
+    const double step_s = document["predicted"]["step_time_s"];
+    EXPECT_NEAR(sum, step_s, 1e-9 * step_s) << layout;
+  }
+}
+
+TEST(Explain, ReportsEveryFaultOfALayout) {
+  const Outcome bad = run(job("explain", {"--layout", "tp=3 dp=2 micro-batch=3", "--gpus", "8"}));
+  EXPECT_EQ(bad.code, 2);
+  EXPECT_EQ(bad.out, "");
+  EXPECT_GE(std::count(bad.err.begin(), bad.err.end(), '\n'), 3) << bad.err;
+}
+
+}  // namespace
+}  // namespace kumihimo

@@ -1,0 +1,105 @@
+#include "search/neighbours.hpp"
+
+#include <gmock/gmock.h>
+
+#include "example.hpp"
+#include "layout/canonical.hpp"
+#include "layout/layout_text.hpp"
+#include "layout/validate.hpp"
+
+namespace kumihimo {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::vector<Neighbour> around(const char* layout, const SearchRequest& request) {
+  return neighbours(*parse_layout(layout), request);
+}
+
+/// Values that `knob` takes among `all`, as "1 4".
+std::string values(const std::vector<Neighbour>& all, const char* knob) {
+  std::string text;
+  for (const Neighbour& neighbour : all) {
+    if (neighbour.knob == knob) text += (text.empty() ? "" : " ") + neighbour.to;
+  }
+  return text;
+}
+
+const Neighbour& find(const std::vector<Neighbour>& all, const char* knob, const char* to) {
+  const auto found =
+      std::ranges::find_if(all, [&](const Neighbour& n) { return n.knob == knob && n.to == to; });
+  KUMIHIMO_CHECK(found != all.end());
+  return *found;
+}
+
+TEST(Neighbours, ChangeOneKnobAtATime) {
+  const SearchRequest request = testing::llama_13b_on_64_a100();
+  const auto all = around("tp=2 pp=2 dp=16 micro-batch=2 zero=1", request);
+  EXPECT_EQ(values(all, "tp"), "1 4");
+  EXPECT_EQ(values(all, "pp"), "1 4");
+  EXPECT_EQ(values(all, "cp"), "2");
+  EXPECT_EQ(values(all, "micro-batch"), "1 4");
+  EXPECT_EQ(values(all, "schedule"), "gpipe interleaved vpp=2 zb-h1");
+  EXPECT_EQ(values(all, "recompute"), "selective full");
+  EXPECT_EQ(values(all, "sp"), "true");
+  EXPECT_EQ(values(all, "zero"), "0 2");
+  EXPECT_EQ(values(all, "attention"), "flash1 flash3");
+  EXPECT_EQ(values(all, "norm"), "unfused");
+  EXPECT_EQ(values(all, "precision"), "fp32 tf32 fp16");  // an A100 has no fp8
+  EXPECT_EQ(values(all, "gradient-dtype"), "bf16");
+  EXPECT_EQ(find(all, "tp", "4").layout.data_parallel, 8);
+  EXPECT_EQ(find(all, "pp", "1").layout.data_parallel, 32);
+}
+
+TEST(Neighbours, ArePredictedOrSayWhyNot) {
+  const SearchRequest request = testing::llama_13b_on_64_a100();
+  const auto all = around("tp=2 pp=2 dp=16 micro-batch=2 zero=1", request);
+  for (const Neighbour& neighbour : all) {
+    SCOPED_TRACE(neighbour.knob + " " + neighbour.to);
+    EXPECT_EQ(neighbour.layout, canonical(neighbour.layout));
+    const bool valid = is_valid(neighbour.layout, request.job, request.cluster, request.devices);
+    ASSERT_EQ(neighbour.prediction.has_value(), valid);
+    EXPECT_EQ(neighbour.reason.empty(), neighbour.fits);
+    if (!valid) continue;
+    EXPECT_EQ(neighbour.fits, fits(*neighbour.prediction, request));
+    EXPECT_DOUBLE_EQ(
+        neighbour.prediction->step_s,
+        predict(request.job, neighbour.layout, request.cluster, request.profile).step_s);
+  }
+  EXPECT_THAT(find(all, "attention", "flash3").reason, HasSubstr("Hopper"));
+}
+
+TEST(Neighbours, SayHowMuchMemoryWouldBeNeeded) {
+  const SearchRequest request = testing::llama_13b_on_64_a100();
+  // 13e9 parameters x 18 bytes of states are 234 GB without ZeRO.
+  const auto all = around("tp=1 pp=1 dp=64 micro-batch=1 zero=1", request);
+  const Neighbour& plain = find(all, "zero", "0");
+  EXPECT_FALSE(plain.fits);
+  EXPECT_THAT(plain.reason, HasSubstr("of 80.0 GiB"));
+  EXPECT_THAT(plain.reason, HasSubstr("optimizer"));
+}
+
+TEST(Neighbours, LeaveOutKnobsWithoutEffect) {
+  const SearchRequest request = testing::llama_13b_on_64_a100();
+  const auto all = around("tp=1 pp=1 dp=64 micro-batch=1 zero=1", request);
+  EXPECT_THAT(values(all, "sp"), IsEmpty());
+  EXPECT_THAT(values(all, "schedule"), IsEmpty());
+  EXPECT_THAT(values(all, "overlap-tp"), IsEmpty());
+}
+
+TEST(Neighbours, InterleavedStepsItsVirtualStages) {
+  const SearchRequest request = testing::llama_13b_on_64_a100();
+  const auto all = around("tp=1 pp=4 dp=16 vpp=5 zero=1", request);
+  EXPECT_EQ(values(all, "schedule"), "gpipe 1f1b interleaved vpp=4 interleaved vpp=6 zb-h1");
+}
+
+TEST(Neighbours, DropALayerSplitThatNoLongerSuits) {
+  const SearchRequest request = testing::llama_13b_on_64_a100();
+  const auto all = around("tp=1 pp=2 dp=32 zero=1 layers=21/19", request);
+  EXPECT_THAT(find(all, "pp", "4").layout.layer_split, IsEmpty());
+  EXPECT_EQ(find(all, "recompute", "full").layout.layer_split, (std::vector{21, 19}));
+}
+
+}  // namespace
+}  // namespace kumihimo
