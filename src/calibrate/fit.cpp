@@ -3,19 +3,18 @@
 #include <ceres/ceres.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <functional>
+#include <thread>
 
 namespace kumihimo {
 namespace {
 
-/// Spread of log step time that a good model leaves on clean runs; beyond a few of these a run is
-/// an outlier and pulls no harder.
-constexpr double time_noise = 0.02;
-/// The same for measured memory.
-constexpr double memory_noise = 0.03;
-
-using Residuals = std::function<void(const StackProfile&, std::vector<double>&)>;
+/// Spread of log step time (or memory) that a good model leaves on clean runs; beyond a few of these
+/// a run is an outlier and pulls no harder. A base profile may be far from the runs, and then all
+/// would look like outliers: the fit starts with a wide spread and narrows it.
+constexpr std::array narrowing_noise{0.20, 0.06, 0.02};
+constexpr double final_noise = narrowing_noise.back();
 
 bool is_memory(const ProfileParameter& parameter) {
   return parameter.key.substr(0, 7) == "memory.";
@@ -33,14 +32,14 @@ StackProfile with_logs(StackProfile profile, std::span<const ProfileParameter> p
 class RunResidual {
  public:
   RunResidual(const PredictableRun& run, const StackProfile& base,
-              std::span<const ProfileParameter> parameters, bool memory)
-      : run_(run), base_(base), parameters_(parameters), memory_(memory) {}
+              std::span<const ProfileParameter> parameters, bool memory, double noise)
+      : run_(run), base_(base), parameters_(parameters), memory_(memory), noise_(noise) {}
 
   bool operator()(double const* const* logs, double* residual) const {
     const StackProfile profile = with_logs(base_, parameters_, logs[0]);
     const Prediction prediction = predict(run_, profile);
     residual[0] = memory_ ? memory_residual(prediction)
-                          : std::log(prediction.step_s / *run_.run.step_time_s) / time_noise;
+                          : std::log(prediction.step_s / *run_.run.step_time_s) / noise_;
     return std::isfinite(residual[0]);
   }
 
@@ -48,7 +47,7 @@ class RunResidual {
   double memory_residual(const Prediction& prediction) const {
     const MeasuredRun& run = run_.run;
     if (run.memory_gb) {
-      return std::log(prediction.peak_memory_bytes / (*run.memory_gb * GiB)) / memory_noise;
+      return std::log(prediction.peak_memory_bytes / (*run.memory_gb * GiB)) / noise_;
     }
     // Probit: how surprising the outcome is.
     const double probability = run.status == RunStatus::ok ? prediction.fits_probability
@@ -60,6 +59,7 @@ class RunResidual {
   const StackProfile& base_;
   std::span<const ProfileParameter> parameters_;
   bool memory_;
+  double noise_;
 };
 
 class Prior {
@@ -95,27 +95,32 @@ class Problem {
     std::vector<double> logs = base_logs();
     const std::vector<double> centre = logs;
     if (!free_.empty() && !runs_.empty()) {
-      ceres::Problem problem;
-      add_blocks(problem, logs.data(), centre);
-      for (std::size_t i = 0; i < free_.size(); ++i) {
-        problem.SetParameterLowerBound(logs.data(), static_cast<int>(i),
-                                       std::log(free_[i].lower));
-        problem.SetParameterUpperBound(logs.data(), static_cast<int>(i),
-                                       std::log(free_[i].upper));
-      }
-      ceres::Solver::Options options;
-      options.linear_solver_type = ceres::DENSE_QR;
-      options.max_num_iterations = 60;
-      options.function_tolerance = 1e-7;
-      options.logging_type = ceres::SILENT;
-      ceres::Solver::Summary summary;
-      ceres::Solve(options, &problem, &summary);
-      spreads_ = posterior_spreads(problem, logs.data());
+      for (const double noise : narrowing_noise) narrow(logs, centre, noise);
     }
     write(report, logs);
   }
 
  private:
+  /// Moves `logs` to the optimum for one spread of the runs.
+  void narrow(std::vector<double>& logs, const std::vector<double>& centre, double noise) {
+    ceres::Problem problem;
+    add_blocks(problem, logs.data(), centre, noise);
+    for (std::size_t i = 0; i < free_.size(); ++i) {
+      problem.SetParameterLowerBound(logs.data(), static_cast<int>(i), std::log(free_[i].lower));
+      problem.SetParameterUpperBound(logs.data(), static_cast<int>(i), std::log(free_[i].upper));
+    }
+    const bool last = noise == final_noise;
+    ceres::Solver::Options options;
+    options.linear_solver_type = ceres::DENSE_QR;
+    options.max_num_iterations = last ? 40 : 10;
+    options.function_tolerance = last ? 1e-6 : 1e-3;
+    options.num_threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    options.logging_type = ceres::SILENT;
+    ceres::Solver::Summary summary;
+    ceres::Solve(options, &problem, &summary);
+    if (last) spreads_ = posterior_spreads(problem, logs.data());
+  }
+
   std::vector<double> base_logs() const {
     std::vector<double> logs;
     for (const ProfileParameter& parameter : free_) {
@@ -140,21 +145,21 @@ class Problem {
       for (const PredictableRun* run : runs_) {
         const Prediction at_base = predict(*run, base_);
         const Prediction at_moved = predict(*run, moved);
-        const double change =
-            memory_ ? std::log(at_moved.peak_memory_bytes / at_base.peak_memory_bytes) /
-                          memory_noise
-                    : std::log(at_moved.step_s / at_base.step_s) / time_noise;
-        information += change * change;
+        const double change = memory_ ? at_moved.peak_memory_bytes / at_base.peak_memory_bytes
+                                      : at_moved.step_s / at_base.step_s;
+        const double in_noise = std::log(change) / final_noise;
+        information += in_noise * in_noise;
       }
       if (information > 0.5) free_.push_back(parameter);
     }
   }
 
-  void add_blocks(ceres::Problem& problem, double* logs, const std::vector<double>& centre) {
+  void add_blocks(ceres::Problem& problem, double* logs, const std::vector<double>& centre,
+                  double noise) {
     const int count = static_cast<int>(free_.size());
     for (const PredictableRun* run : runs_) {
       auto* cost = new ceres::DynamicNumericDiffCostFunction<RunResidual>(
-          new RunResidual(*run, base_, free_, memory_));
+          new RunResidual(*run, base_, free_, memory_, noise));
       cost->AddParameterBlock(count);
       cost->SetNumResiduals(1);
       problem.AddResidualBlock(cost, new ceres::CauchyLoss(2.0), logs);

@@ -177,6 +177,25 @@ void describe(const Calibration& calibration, const std::vector<PredictableRun>&
   profile.cluster = usual_cluster(runs);
 }
 
+/// Every parameter in the order of the table; those that the fit does not mention were not looked
+/// at, since no run could say anything about them.
+std::vector<FittedParameter> every_parameter(const FitReport& fit, const StackProfile& base) {
+  std::vector<FittedParameter> all;
+  for (const ProfileParameter& parameter : profile_parameters()) {
+    const auto found = std::ranges::find(fit.parameters, parameter.key, &FittedParameter::key);
+    if (found != fit.parameters.end()) {
+      all.push_back(*found);
+    } else {
+      const double value = base.*parameter.member;
+      all.push_back({.key = std::string(parameter.key),
+                     .base = value,
+                     .value = value,
+                     .log_spread = parameter.prior_spread});
+    }
+  }
+  return all;
+}
+
 /// Fits to `runs`, which a fit can use. The profile is rounded before its errors are measured: they
 /// are those of the file.
 Expected<Fitted> fit(const Calibration& calibration, const std::vector<PredictableRun>& runs) {
@@ -187,6 +206,7 @@ Expected<Fitted> fit(const Calibration& calibration, const std::vector<Predictab
   Fitted fitted;
   bar.update(0, 1);
   fitted.fit = fit_profile(runs, base);
+  fitted.fit.parameters = every_parameter(fitted.fit, base);
   StackProfile& profile = fitted.fit.profile;
   for (const ProfileParameter& parameter : profile_parameters()) {
     double& value = profile.*parameter.member;

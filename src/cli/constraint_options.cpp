@@ -109,6 +109,7 @@ void add_constraint_flags(Flags& flags) {
   flags.add_value("--tp", "1,2,4", "tensor parallelism");
   flags.add_value("--pp", "1,2,4", "pipeline parallelism");
   flags.add_value("--cp", "1,2", "context parallelism");
+  flags.add_value("--dp", "8,16", "data parallelism: replicas of the model");
   flags.add_value("--micro-batch-size", "1,2", "sequences of a micro-batch");
   flags.add_value("--schedule", "KIND", "gpipe, 1f1b, interleaved, zb-h1");
   flags.add_value("--virtual-stages", "1,2",
@@ -140,6 +141,7 @@ Constraints read_constraints(const Flags& flags, Errors& faults) {
   wanted.tensor_parallel = degrees("--tp");
   wanted.pipeline_parallel = degrees("--pp");
   wanted.context_parallel = degrees("--cp");
+  wanted.data_parallel = degrees("--dp");
   wanted.micro_batch_size = degrees("--micro-batch-size");
   wanted.schedules = enum_list<ScheduleKind>(flags, "--schedule", faults);
   wanted.virtual_stages = degrees("--virtual-stages");
@@ -181,6 +183,14 @@ SearchRequest make_request(const PlannedJob& planned, const Constraints& wanted,
   narrow(space.tensor_parallel, wanted.tensor_parallel);
   narrow(space.pipeline_parallel, wanted.pipeline_parallel);
   narrow(space.context_parallel, wanted.context_parallel);
+  narrow(space.data_parallel, wanted.data_parallel);
+  for (const int data_parallel : wanted.data_parallel) {
+    if (planned.devices % data_parallel == 0) continue;
+    faults.push_back({"--dp",
+                      fmt::format("holds {}, which does not divide the {} devices", data_parallel,
+                                  planned.devices),
+                      fmt::format("give divisors of {}", planned.devices)});
+  }
   narrow(space.micro_batch_size, wanted.micro_batch_size);
   space.schedules = schedule_choices(space.schedules, wanted);
   narrow(space.recompute, wanted.recompute);

@@ -19,6 +19,7 @@ struct Constraints {
   std::vector<int> tensor_parallel;
   std::vector<int> pipeline_parallel;
   std::vector<int> context_parallel;
+  std::vector<int> data_parallel;
   std::vector<int> micro_batch_size;
   std::vector<ScheduleKind> schedules;
   std::vector<int> virtual_stages;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cluster/cluster_file.hpp"
+#include "cost/stack_choice.hpp"
 #include "cost/stack_profile_file.hpp"
 #include "model/model_catalog.hpp"
 
@@ -60,20 +61,12 @@ std::optional<Cluster> read_cluster_flags(const Flags& flags, Errors& faults) {
   return *cluster;
 }
 
-/// The profile that stands for a cluster when the user names none.
-Expected<StackProfile> choose_stack(const Cluster&) {
-  StackProfile profile;
-  profile.name = "uncalibrated";
-  profile.origin = "round figures, fitted to nothing";
-  return profile;
-}
-
 std::optional<StackProfile> read_stack_flag(const Flags& flags,
                                             const std::optional<Cluster>& cluster,
                                             std::vector<std::string>& assumptions, Errors& faults) {
   const auto name = flags.text("--stack", faults);
   if (!name && !cluster) return std::nullopt;
-  const Expected<StackProfile> profile = name ? read_stack_profile(*name) : choose_stack(*cluster);
+  const Expected<StackProfile> profile = read_stack_profile(name ? *name : default_stack(*cluster));
   collect(faults, profile);
   if (!profile) return std::nullopt;
   if (!flags.given("--stack")) {

@@ -6,6 +6,7 @@
 #include "base/units.hpp"
 #include "cli/number_text.hpp"
 #include "cli/table.hpp"
+#include "cost/stack_choice.hpp"
 #include "model/model_catalog.hpp"
 #include "model/parameters.hpp"
 
@@ -26,9 +27,12 @@ std::string batch_text(const TrainingJob& job) {
                      grouped(job.seq_length), short_count(tokens));
 }
 
-std::string stack_text(const StackProfile& profile) {
-  return fmt::format("{} ({}); step times ± {:.0f} %", profile.name, profile.origin,
-                     100 * profile.time_residual);
+std::string stack_text(const StackProfile& profile, const Cluster& cluster) {
+  const auto elsewhere = measured_elsewhere(profile, cluster);
+  return fmt::format(
+      "{} ({}); step times ± {:.0f} %{}", profile.name, profile.origin, 100 * profile.time_residual,
+      elsewhere ? fmt::format(" on {}, where it was measured: not on this device", *elsewhere)
+                : "");
 }
 
 std::string shell_quoted(const std::string& word) {
@@ -55,7 +59,7 @@ std::string job_text(std::string_view title, const PlannedJob& planned, const Te
                 {"cluster", fmt::format("{}: {} × {}", planned.cluster.name,
                                         grouped(planned.devices), cluster_text(planned.cluster))},
                 {"job", batch_text(planned.job)},
-                {"stack", stack_text(planned.profile)}};
+                {"stack", stack_text(planned.profile, planned.cluster)}};
   if (!planned.assumptions.empty()) {
     facts.rows.push_back({"assumed", fmt::format("{}", fmt::join(planned.assumptions, ", "))});
   }

@@ -140,7 +140,10 @@ std::string hint_text(const Plan& plan) {
 }  // namespace
 
 std::string plan_text(const Plan& plan, const Terminal& terminal) {
-  std::string text = job_text("Predicted layouts, best first", plan.planned, terminal);
+  const std::string_view title = plan.result.complete
+                                     ? "Predicted layouts, best first"
+                                     : "Predicted layouts, the best until interrupted";
+  std::string text = job_text(title, plan.planned, terminal);
   text += best_text(plan, terminal) + "\n";
   text += counts_text(plan.result);
   text += best_unfit_text(plan);

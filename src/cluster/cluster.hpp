@@ -15,6 +15,7 @@ namespace kumihimo {
 struct Device {
   std::string name;
   /// "volta", "ampere", "ada", "hopper", "blackwell", "cdna2", "cdna3", "cpu": which kernels run.
+  /// Empty: not stated.
   std::string architecture;
   Bytes memory = 0;                         ///< as the driver reports it
   double memory_bandwidth = 0;              ///< bytes/s

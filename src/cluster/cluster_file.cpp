@@ -46,6 +46,11 @@ constexpr std::array<std::string_view, 18> citable_keys{
     "links.inter_node.latency",
 };
 
+/// Each decides which kernels run (layout/validate.cpp).
+constexpr std::array<std::string_view, 8> architectures{
+    "volta", "ampere", "ada", "hopper", "blackwell", "cdna2", "cdna3", "cpu",
+};
+
 constexpr double PiB = 1024 * 1024 * GiB;
 constexpr Amount device_memory{Dimension::bytes, MiB, PiB, "1MiB to 1024TiB", "80GiB"};
 constexpr Amount host_memory{Dimension::bytes, MiB, PiB, "1MiB to 1024TiB", "2TiB"};
@@ -66,9 +71,23 @@ bool is_citable(std::string_view key) {
   });
 }
 
+template <std::size_t size>
+std::string suggest_one(std::string_view name, const std::array<std::string_view, size>& known) {
+  return suggest(name, std::vector<std::string>(known.begin(), known.end()));
+}
+
+std::string read_architecture(TableReader& table) {
+  const std::string name = table.text("architecture", Presence::optional);
+  if (name.empty() || std::ranges::find(architectures, name) != architectures.end()) return name;
+  table.fault("architecture", fmt::format("is \"{}\", which is not known", shown(name)),
+              suggest_one(name, architectures));
+  return {};
+}
+
 Device read_device(TableReader table, std::optional<double>& price_per_hour) {
   Device device;
   device.name = table.text("name", Presence::required);
+  device.architecture = read_architecture(table);
   const auto memory = table.quantity("memory", device_memory, Presence::required);
   device.memory = std::llround(memory.value_or(0));
   device.memory_bandwidth =
@@ -114,7 +133,7 @@ Source read_source(TableReader table) {
   for (const std::string& key : source.keys) {
     if (!key.empty() && !is_citable(key)) {
       table.fault("keys", fmt::format("names \"{}\", which no source can vouch for", shown(key)),
-                  suggest(key, std::vector<std::string>(citable_keys.begin(), citable_keys.end())));
+                  suggest_one(key, citable_keys));
     }
   }
   source.title = table.text("title", Presence::required);

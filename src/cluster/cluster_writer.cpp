@@ -41,6 +41,9 @@ std::string write_cluster(const Cluster& cluster) {
 
   text += "\n[device]\n";
   line("name", toml_string(cluster.device.name));
+  if (!cluster.device.architecture.empty()) {
+    line("architecture", toml_string(cluster.device.architecture));
+  }
   quantity("memory", memory_text(cluster.device.memory));
   quantity("memory_bandwidth", rate_text(cluster.device.memory_bandwidth));
   if (cluster.device.power_w > 0) {

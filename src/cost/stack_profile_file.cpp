@@ -28,7 +28,8 @@ constexpr std::int64_t most_runs = 1'000'000'000;
 template <class Defaults, class Visit>
 void visit_defaults(Defaults& defaults, Visit&& visit) {
   auto& [recompute, attention, norm, precision, gradient_dtype, zero_stage, sequence_parallel,
-         overlap_data_parallel, overlap_tensor_parallel, vocab_parallel_loss, recompute_head,
+         overlap_data_parallel, overlap_tensor_parallel, reduce_every_micro_batch,
+         vocab_parallel_loss,
          scatter_gather_boundary, balanced_layer_split, vocab, vocab_multiple] = defaults;
   visit("recompute", recompute);
   visit("attention", attention);
@@ -39,8 +40,8 @@ void visit_defaults(Defaults& defaults, Visit&& visit) {
   visit("sequence_parallel", sequence_parallel);
   visit("overlap_data_parallel", overlap_data_parallel);
   visit("overlap_tensor_parallel", overlap_tensor_parallel);
+  visit("reduce_every_micro_batch", reduce_every_micro_batch);
   visit("vocab_parallel_loss", vocab_parallel_loss);
-  visit("recompute_head", recompute_head);
   visit("scatter_gather_boundary", scatter_gather_boundary);
   visit("balanced_layer_split", balanced_layer_split);
   visit("vocab", vocab, 1, 100'000'000);

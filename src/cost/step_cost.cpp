@@ -19,7 +19,7 @@ struct DataGroups {
 
 DataGroups data_groups(const ParallelLayout& layout, const Cluster& cluster) {
   const int ranks = layout.data_parallel * layout.context_parallel;
-  const int shard = layout.zero_group > 0 ? layout.zero_group * layout.context_parallel : ranks;
+  const int shard = layout.zero_group > 0 ? layout.zero_group : ranks;
   const std::int64_t stride = layout.tensor_parallel;
   return {place_group(cluster, stride, ranks), place_group(cluster, stride, shard),
           place_group(cluster, stride * shard, ranks / shard), shard};
@@ -85,10 +85,7 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout,
   };
   return {piece(layer_operations(job.model, shard), layout.recompute),
           piece(embedding_operations(job.model, shard), Recompute::none),
-          piece(head_operations(job.model, shard),
-                profile.defaults.recompute_head && layout.recompute == Recompute::full
-                    ? Recompute::full
-                    : Recompute::none),
+          piece(head_operations(job.model, shard), Recompute::none),
           boundary_bytes(job.model, shard, profile.defaults.scatter_gather_boundary)};
 }
 
@@ -102,6 +99,8 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
   const DataGroups groups = data_groups(layout, cluster);
   const int data_ranks = layout.data_parallel * layout.context_parallel;
   const double hiding = layout.overlap_data_parallel ? profile.data_parallel_overlap : 0;
+  const bool reduces_every_micro_batch = profile.defaults.reduce_every_micro_batch &&
+                                         ranks > 1 && data_ranks > 1 && layout.zero_stage <= 1;
   const std::int64_t pipeline_stride = std::int64_t{layout.tensor_parallel} * data_ranks;
 
   StepCost step;
@@ -142,8 +141,7 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
     if (last) {
       // The logits are the head's own: they have a factor of their own and live in one micro-batch.
       PieceCost head = pieces.head;
-      head.working_bytes =
-          profile.logits_factor * std::max(head.kept_bytes, head.working_bytes);
+      head.working_bytes = profile.logits_factor * head.kept_bytes;
       head.kept_bytes = 0;
       add(head);
       parameters += head_parameters(job.model, vocab, layout.tensor_parallel,
@@ -174,6 +172,11 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
       if (layout.zero_stage == 3) expose(traffic.gather_s, hiding, chunk.forward);
       expose((layout.zero_stage == 3 ? traffic.gather_s : 0) + traffic.reduce_s, hiding,
              chunk.backward_input);
+    }
+    if (reduces_every_micro_batch) {
+      expose(data_communication(static_cast<double>(parameters), layout, groups, cluster, profile)
+                 .reduce_s,
+             hiding, chunk.backward_input);
     }
     if (layout.offload.activations && host_bandwidth > 0) {
       const double seconds = chunk.kept_bytes / host_bandwidth;
@@ -208,8 +211,9 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
         const ChunkCost& chunk = step.chunks[stage];
         last_backward += chunk.backward_input.compute() + chunk.backward_weight.compute();
       }
-      cost.reduce_hidden_s = std::min(traffic.reduce_s, hiding * last_backward);
-      cost.reduce_s = traffic.reduce_s - cost.reduce_hidden_s;
+      const double reduce_s = reduces_every_micro_batch ? 0 : traffic.reduce_s;
+      cost.reduce_hidden_s = std::min(reduce_s, hiding * last_backward);
+      cost.reduce_s = reduce_s - cost.reduce_hidden_s;
       cost.gather_s = zero == 1 ? traffic.gather_s : 0;
     }
     const double updated = static_cast<double>(zero >= 1 ? shard : parameters);

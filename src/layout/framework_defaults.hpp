@@ -19,8 +19,8 @@ struct FrameworkDefaults {
   bool sequence_parallel = false;
   bool overlap_data_parallel = true;
   bool overlap_tensor_parallel = false;
+  bool reduce_every_micro_batch = false;  ///< within a pipeline, gradients are reduced each time
   bool vocab_parallel_loss = true;     ///< false: every tensor-parallel rank holds all logits
-  bool recompute_head = false;         ///< full recompute covers the head as if it were a layer
   bool scatter_gather_boundary = false;  ///< tensor-parallel ranks each send a share to the next stage
   bool balanced_layer_split = false;  ///< embedding and head count as layers of the split
   std::int64_t vocab = 50257;

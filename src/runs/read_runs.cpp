@@ -5,6 +5,7 @@
 #include "base/csv.hpp"
 #include "base/files.hpp"
 #include "layout/validate.hpp"
+#include "model/validate_transformer.hpp"
 #include "runs/measured_run.hpp"
 #include "runs/model_family.hpp"
 #include "runs/notes.hpp"
@@ -125,10 +126,11 @@ void RunBuilder::read_job() {
   if (!ffn_hidden) assume(fmt::format("ffn_hidden {}: 4 x hidden", model.ffn_hidden));
   model.head_dim = model.hidden % model.heads == 0 ? model.hidden / model.heads : 0;
   apply_family_facts(model, run_.assumptions);
-  if (model.head_dim == 0)
-    skip(fmt::format("hidden {} is not a multiple of heads {}", model.hidden, model.heads));
-  if (model.heads % model.kv_heads != 0)
-    skip(fmt::format("heads {} is not a multiple of kv_heads {}", model.heads, model.kv_heads));
+  // complete_run gives the vocabulary that the row does not state.
+  TransformerShape judged = model;
+  if (!vocab) judged.vocab = 1;
+  const Errors faults = validate(judged, "", {.max_positions = "seq_len"});
+  if (!faults.empty()) skip(fmt::format("{} {}", faults.front().where, faults.front().what));
 }
 
 void RunBuilder::read_axes() {

@@ -114,6 +114,10 @@ LayoutIndex::Entry LayoutIndex::at(std::int64_t index) const {
       std::int64_t{layout.tensor_parallel} * layout.pipeline_parallel * layout.context_parallel;
   const std::int64_t replicas = devices_ % replica == 0 ? devices_ / replica : 1;
   layout.data_parallel = static_cast<int>(std::min<std::int64_t>(replicas, 1 << 30));
+  entry.wanted = space_.data_parallel.empty() ||
+                 std::ranges::any_of(space_.data_parallel, [&](int data_parallel) {
+                   return replica * data_parallel == devices_;
+                 });
 
   const Pipeline& pipeline = pipelines_[depth * space_.schedules.size() + schedule];
   layout.layer_split = pipeline.layer_split;

@@ -20,6 +20,7 @@ class LayoutIndex {
     /// With data parallelism filled in (1 where no whole number does) and the layer split.
     ParallelLayout layout;
     const PipelineShape* shape = nullptr;  ///< null where the stages outnumber the layers
+    bool wanted = true;                    ///< false: not of the space, by its data parallelism
   };
   Entry at(std::int64_t index) const;
 

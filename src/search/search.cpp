@@ -96,6 +96,7 @@ class Judge {
 
   void judge(std::int64_t number, Judgement& judgement) {
     const LayoutIndex::Entry entry = index_.at(number);
+    if (!entry.wanted) return;
     const ParallelLayout layout = canonical(entry.layout);
     if (index_.is_twin(entry.layout, layout)) {
       ++judgement.twins;
@@ -159,7 +160,7 @@ class Ranking {
  public:
   explicit Ranking(int limit) : limit_(static_cast<std::size_t>(limit)) {}
 
-  /// No layout of that score or a worse one gets in, though an equal one might.
+  /// False: no layout whose score is at least `least_score` gets in, not even as an equal.
   bool can_use(double least_score) const {
     return best_.size() < limit_ || least_score <= best_.back().score;
   }
@@ -212,7 +213,7 @@ class Searcher {
     }
     result_.complete = !stop_.stop_requested();
     result_.considered = result_.invalid + result_.unfit + result_.fitting;
-    result_.pruned = result_.fitting - result_.simulated;
+    if (result_.complete) result_.pruned = result_.fitting - result_.simulated;
     if (best_unfit_.leads(best_)) result_.best_unfit = std::move(best_unfit_.take().front());
     if (result_.fitting == 0 && result_.unfit > 0) {
       result_.smallest_unfit = simulated(smallest_unfit_.index).ranked;

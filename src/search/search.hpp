@@ -36,8 +36,8 @@ struct SearchRequest {
   int threads = 0;  ///< 0: one for each core. The result does not depend on it
 };
 
-/// Every reason why the request itself makes no sense: an empty list of values, a limit below 1, a
-/// probability that is none, a space beyond 10^9 layouts.
+/// Every reason why the request itself makes no sense: an empty list of values, a limit below 1 or
+/// beyond 10,000, a probability that is none, a space beyond 10^9 layouts.
 Errors request_faults(const SearchRequest& request);
 
 struct RankedLayout {
@@ -57,10 +57,12 @@ struct SearchResult {
   std::int64_t considered = 0;
   std::int64_t twins = 0;  ///< other spellings of a considered layout; not counted there
   std::int64_t invalid = 0;
-  std::int64_t unfit = 0;    ///< does not fit in memory
-  std::int64_t fitting = 0;  ///< = simulated + pruned, when complete
+  std::int64_t unfit = 0;  ///< does not fit in memory
+  std::int64_t fitting = 0;
   std::int64_t simulated = 0;
-  std::int64_t pruned = 0;  ///< a lower bound of the step time shows that it is not among the best
+  /// A lower bound of the step time shows that it is not among the best: fitting - simulated, when
+  /// complete.
+  std::int64_t pruned = 0;
 
   std::map<std::string, std::int64_t> invalid_reasons;  ///< first_fault's phrase -> layouts
   /// "activations", "weights", ...: the largest category on the fullest rank -> layouts.

@@ -7,6 +7,8 @@ namespace kumihimo {
 namespace {
 
 constexpr std::int64_t largest_space = 1'000'000'000;
+constexpr int largest_limit = 10'000;
+constexpr int most_threads = 1024;
 
 }  // namespace
 
@@ -27,6 +29,7 @@ Errors request_faults(const SearchRequest& request) {
   degrees("search: tp", space.tensor_parallel, 1);
   degrees("search: pp", space.pipeline_parallel, 1);
   degrees("search: cp", space.context_parallel, 1);
+  if (!space.data_parallel.empty()) degrees("search: dp", space.data_parallel, 1);
   degrees("search: micro-batch", space.micro_batch_size, 1);
   degrees("search: zero", space.zero_stage, 0);
   degrees("search: zero-group", space.zero_group, 0);
@@ -52,8 +55,9 @@ Errors request_faults(const SearchRequest& request) {
     errors.push_back({"search: space", fmt::format("has {} layouts", space.size()),
                       fmt::format("narrow it to {} or fewer", largest_space)});
   }
-  if (request.limit < 1) {
-    errors.push_back({"search: limit", fmt::format("is {}", request.limit), "give at least 1"});
+  if (request.limit < 1 || request.limit > largest_limit) {
+    errors.push_back({"search: limit", fmt::format("is {}", request.limit),
+                      fmt::format("give a whole number from 1 to {}", largest_limit)});
   }
   const double probability = request.min_fits_probability;
   if (!(probability >= 0 && probability <= 1)) {
@@ -64,9 +68,9 @@ Errors request_faults(const SearchRequest& request) {
     errors.push_back({"search: memory limit", fmt::format("is {} bytes", request.max_memory_bytes),
                       "give a positive size"});
   }
-  if (request.threads < 0) {
+  if (request.threads < 0 || request.threads > most_threads) {
     errors.push_back({"search: threads", fmt::format("is {}", request.threads),
-                      "give at least 1, or 0 for all cores"});
+                      fmt::format("give 1 to {}, or 0 for all cores", most_threads)});
   }
   return errors;
 }

@@ -17,13 +17,15 @@ struct ScheduleChoice {
   bool operator==(const ScheduleChoice&) const = default;
 };
 
-/// The values that a search may give each knob; data parallelism takes the devices that are left.
+/// The values that a search may give each knob; data parallelism takes the devices that are left,
+/// and a layout that leaves it none of the wanted degrees does not belong to the space.
 /// A constraint of the user narrows a list. What layouts cannot run is found out by the search, not
 /// left out here.
 struct SearchSpace {
   std::vector<int> tensor_parallel{1};
   std::vector<int> pipeline_parallel{1};
   std::vector<int> context_parallel{1};
+  std::vector<int> data_parallel;  ///< wanted degrees; empty: any
   std::vector<int> micro_batch_size{1};
   std::vector<ScheduleChoice> schedules{ScheduleChoice{}};
   std::vector<Recompute> recompute{Recompute::none};
@@ -40,7 +42,8 @@ struct SearchSpace {
   /// Embedding and head each weigh as much as a layer when layers are split over stages.
   bool balanced_layer_split = false;
 
-  /// Layouts in the space, twins and impossible ones included; saturates at 2^63 - 1.
+  /// Layouts in the space, twins, impossible ones and those of unwanted data parallelism included;
+  /// saturates at 2^63 - 1.
   std::int64_t size() const;
 
   bool operator==(const SearchSpace&) const = default;

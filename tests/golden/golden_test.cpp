@@ -102,6 +102,21 @@ std::string transcript(const Case& golden) {
   return rounded(text) + "[exit " + std::to_string(WEXITSTATUS(status)) + "]\n";
 }
 
+/// The first line that differs, or nothing.
+std::string first_difference(const std::string& text, const std::string& expected) {
+  std::istringstream left(text), right(expected);
+  for (int number = 1; left && right; ++number) {
+    std::string printed, wanted;
+    std::getline(left, printed);
+    std::getline(right, wanted);
+    if (printed != wanted || left.eof() != right.eof()) {
+      return "line " + std::to_string(number) + "\n  printed:  " + printed +
+             "\n  expected: " + wanted + "\n";
+    }
+  }
+  return "";
+}
+
 bool updating() { return std::getenv("KUMIHIMO_UPDATE_GOLDEN") != nullptr; }
 
 /// The profile of the cases: the defaults of today, kept in a file so that they stay.
@@ -130,8 +145,8 @@ TEST_P(Golden, PrintsWhatItPrintedBefore) {
     std::ofstream(expected, std::ios::binary) << text;
     return;
   }
-  EXPECT_EQ(text, text_of(expected)) << "if the change is meant: KUMIHIMO_UPDATE_GOLDEN=1 "
-                                     << "test_golden, and read the diff";
+  EXPECT_EQ(first_difference(text, text_of(expected)), "")
+      << "if the change is meant: run this with KUMIHIMO_UPDATE_GOLDEN=1, and read the diff";
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Golden, testing::ValuesIn(cases()), [](const auto& golden) {

@@ -137,6 +137,18 @@ TEST(Plan, HonoursConstraints) {
   }
 }
 
+TEST(Plan, HonoursTheWantedDataParallelism) {
+  const auto considered = [](const std::vector<std::string>& flags) {
+    const auto document = nlohmann::json::parse(run(job("plan", flags)).out);
+    for (const auto& ranked : document["best"]) EXPECT_EQ(ranked["layout"]["dp"], 2);
+    return document["counts"]["considered"].get<int>();
+  };
+  EXPECT_GT(considered({"--dp", "2", "--json"}), 0);
+  const Outcome refused = run(job("plan", {"--dp", "3"}));
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("--dp: holds 3, which does not divide the "));
+}
+
 TEST(Plan, RanksTheFastestFirst) {
   const auto document = nlohmann::json::parse(run(job("plan", {"--json"})).out);
   double last = 1;

@@ -34,6 +34,11 @@ TEST_P(EveryCluster, reads_and_bears_the_name_of_its_file) {
   EXPECT_FALSE(cluster_->description.empty());
 }
 
+TEST_P(EveryCluster, states_its_architecture) {
+  ASSERT_TRUE(cluster_.has_value());
+  EXPECT_FALSE(cluster_->device.architecture.empty());
+}
+
 TEST_P(EveryCluster, cites_every_figure) {
   ASSERT_TRUE(cluster_.has_value());
   std::vector<std::string> figures{"devices_per_node",

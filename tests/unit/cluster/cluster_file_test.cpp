@@ -21,6 +21,7 @@ nodes = 4
 
 [device]
 name = "A device"
+architecture = "hopper"
 memory = "80GiB"
 memory_bandwidth = "2039GB/s"
 power = "400W"
@@ -85,6 +86,7 @@ TEST(ParseCluster, reads_every_key) {
   EXPECT_EQ(cluster.nodes, 4);
   EXPECT_EQ(cluster.devices(), 8 * 4);
   EXPECT_EQ(cluster.device.name, "A device");
+  EXPECT_EQ(cluster.device.architecture, "hopper");
   EXPECT_EQ(cluster.device.memory, Bytes{80} << 30);
   EXPECT_DOUBLE_EQ(cluster.device.memory_bandwidth, 2.039e12);
   EXPECT_DOUBLE_EQ(cluster.device.power_w, 400);
@@ -113,6 +115,20 @@ TEST(ParseCluster, optional_keys_may_be_absent) {
   EXPECT_EQ(cluster->device.power_w, 0);
   EXPECT_FALSE(cluster->price_per_device_hour.has_value());
   EXPECT_TRUE(cluster->sources.empty());
+}
+
+TEST(ParseCluster, architecture_is_optional) {
+  const Expected<Cluster> cluster =
+      parse_cluster(edited("architecture = \"hopper\"\n", ""), "mine.toml");
+  ASSERT_TRUE(cluster.has_value()) << to_string(cluster.errors());
+  EXPECT_EQ(cluster->device.architecture, "");
+}
+
+TEST(ParseCluster, refuses_an_unknown_architecture_with_the_nearest) {
+  const Error fault = fault_of(edited("\"hopper\"", "\"hoper\""));
+  EXPECT_EQ(fault.where, "mine.toml: device.architecture");
+  EXPECT_PRED2(holds, fault.what, "\"hoper\"");
+  EXPECT_PRED2(holds, fault.fix, "did you mean \"hopper\"");
 }
 
 TEST(ParseCluster, refuses_a_bare_number_with_the_units_that_would_do) {
@@ -234,7 +250,7 @@ TEST(ParseCluster, sources_name_keys_and_pages) {
 
 TEST(ParseCluster, syntax_errors_name_line_and_column) {
   const Error fault = fault_of(edited("\"80GiB\"", "80GiB"));
-  EXPECT_TRUE(fault.where.starts_with("mine.toml: line 9, column ")) << fault.where;
+  EXPECT_TRUE(fault.where.starts_with("mine.toml: line 10, column ")) << fault.where;
   EXPECT_TRUE(holds(fault.fix, "quotes")) << fault.fix;
   fault_of("\xff\xfe");
   fault_of(std::string("a\0b", 3));

@@ -28,7 +28,6 @@ StackProfile unlike_the_defaults() {
                       .overlap_data_parallel = false,
                       .overlap_tensor_parallel = true,
                       .vocab_parallel_loss = false,
-                      .recompute_head = true,
                       .scatter_gather_boundary = true,
                       .balanced_layer_split = true,
                       .vocab = 32000,

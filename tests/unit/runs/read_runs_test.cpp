@@ -154,8 +154,13 @@ TEST(ParseRuns, SkipsWithTheReason) {
   EXPECT_EQ(reason({{"dp", "8"}}), "tp 2 x pp 2 x dp 8 x cp 1 = 32, but gpus is 16");
   EXPECT_EQ(reason({{"ep", "8"}}), "ep 8: mixture of experts");
   EXPECT_EQ(reason({{"heads", "15"}, {"kv_heads", "15"}}),
-            "hidden 2048 is not a multiple of heads 15");
-  EXPECT_EQ(reason({{"kv_heads", "3"}}), "heads 16 is not a multiple of kv_heads 3");
+            "heads is 15, which does not divide hidden 2048");
+  EXPECT_EQ(reason({{"kv_heads", "3"}}), "kv_heads is 3, which does not divide heads 16");
+  // 2048 / 2048 = 1 element a head; rotary positions turn pairs.
+  EXPECT_EQ(reason({{"heads", "2048"}, {"kv_heads", "2048"}}),
+            "head_dim gives heads of 1 elements");
+  EXPECT_EQ(reason({{"heads", "15"}, {"kv_heads", "15"}, {"vocab", ""}}),
+            "heads is 15, which does not divide hidden 2048");
   EXPECT_EQ(reason({{"step_time_s", ""}}), "no step time stated");
   EXPECT_EQ(reason({{"step_time_s", ""}, {"memory_gb", "60"}}), "");
   EXPECT_EQ(reason({{"recompute", "some"}}),

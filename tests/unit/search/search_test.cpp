@@ -9,6 +9,7 @@
 namespace kumihimo {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using testing::llama_13b_on_64_a100;
 
@@ -192,11 +193,32 @@ TEST(Search, ExceptionsOfTheProgressCallReachTheCaller) {
                std::runtime_error);
 }
 
+TEST(Search, LeavesOutUnwantedDataParallelism) {
+  SearchRequest request = llama_13b_on_64_a100();
+  request.space.schedules = {ScheduleChoice{}};
+  request.limit = 10'000;
+  std::map<int, std::int64_t> layouts;
+  const SearchResult all = search(request);
+  for (const RankedLayout& ranked : all.best) ++layouts[ranked.layout.data_parallel];
+  ASSERT_GT(layouts[16], 0);
+  ASSERT_GT(layouts[32], 0);
+
+  request.space.data_parallel = {16, 32};
+  const SearchResult some = search(request);
+  EXPECT_EQ(std::ssize(some.best), layouts[16] + layouts[32]);
+  for (const RankedLayout& ranked : some.best) {
+    EXPECT_THAT(ranked.layout.data_parallel, AnyOf(16, 32));
+  }
+  EXPECT_LT(some.considered, all.considered);
+  EXPECT_EQ(some.considered, some.fitting + some.unfit + some.invalid);
+}
+
 TEST(RequestFaults, AreAllNamed) {
   SearchRequest request = llama_13b_on_64_a100();
   EXPECT_TRUE(request_faults(request).empty());
   request.space.tensor_parallel = {0};
   request.space.pipeline_parallel = {};
+  request.space.data_parallel = {-4};
   request.space.zero_stage = {-1};
   request.space.schedules = {{ScheduleKind::interleaved, 1 << 20}};
   request.limit = 0;
@@ -205,7 +227,7 @@ TEST(RequestFaults, AreAllNamed) {
   request.threads = -2;
   const std::string text = to_string(request_faults(request));
   for (const char* where :
-       {"search: tp", "search: pp", "search: zero", "search: vpp", "search: limit",
+       {"search: tp", "search: pp", "search: dp", "search: zero", "search: vpp", "search: limit",
         "search: probability", "search: memory limit", "search: threads"}) {
     EXPECT_THAT(text, HasSubstr(where));
   }

@@ -1,0 +1,79 @@
+#include "cost/stack_choice.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <vector>
+
+#include "base/catalog.hpp"
+#include "cluster/cluster_file.hpp"
+
+namespace kumihimo {
+namespace {
+
+enum class Generation { a100, h100, cpu };
+
+struct NamedGeneration {
+  std::string_view name;
+  Generation generation;
+};
+
+constexpr std::array architectures{
+    NamedGeneration{"hopper", Generation::h100},
+    NamedGeneration{"blackwell", Generation::h100},
+    NamedGeneration{"cdna3", Generation::h100},
+    NamedGeneration{"cpu", Generation::cpu},
+};
+
+/// Parts of device names; "H200" is also the end of "GH200".
+constexpr std::array device_names{
+    NamedGeneration{"H100", Generation::h100},  NamedGeneration{"H200", Generation::h100},
+    NamedGeneration{"H800", Generation::h100},  NamedGeneration{"H20", Generation::h100},
+    NamedGeneration{"B100", Generation::h100},  NamedGeneration{"B200", Generation::h100},
+    NamedGeneration{"B300", Generation::h100},  NamedGeneration{"Blackwell", Generation::h100},
+    NamedGeneration{"MI300", Generation::h100}, NamedGeneration{"MI325", Generation::h100},
+    NamedGeneration{"CPU", Generation::cpu},
+};
+
+Generation generation_of(const Device& device) {
+  if (!device.architecture.empty()) {
+    const auto known =
+        std::ranges::find(architectures, device.architecture, &NamedGeneration::name);
+    return known == architectures.end() ? Generation::a100 : known->generation;
+  }
+  const auto known = std::ranges::find_if(device_names, [&](const NamedGeneration& part) {
+    return device.name.find(part.name) != std::string::npos;
+  });
+  return known == device_names.end() ? Generation::a100 : known->generation;
+}
+
+/// The profiles that may stand for a generation, the nearest first.
+std::vector<std::string> profiles_for(Generation generation) {
+  switch (generation) {
+    case Generation::a100: return {"megatron-2023-a100", "megatron-2024-h100"};
+    case Generation::h100: return {"megatron-2024-h100", "megatron-2023-a100"};
+    case Generation::cpu: return {};
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string default_stack(const Cluster& cluster) {
+  const std::vector<std::string> known = catalog_names(CatalogKind::stacks);
+  for (std::string& name : profiles_for(generation_of(cluster.device))) {
+    if (std::ranges::find(known, name) != known.end()) return std::move(name);
+  }
+  return "uncalibrated";
+}
+
+std::optional<std::string> measured_elsewhere(const StackProfile& profile, const Cluster& cluster) {
+  if (profile.evidence.empty() || profile.cluster.empty() || profile.cluster == cluster.name)
+    return std::nullopt;
+  const Expected<Cluster> measured = read_cluster(profile.cluster);
+  if (!measured) return profile.cluster;
+  if (measured->device.name == cluster.device.name) return std::nullopt;
+  return measured->device.name;
+}
+
+}  // namespace kumihimo

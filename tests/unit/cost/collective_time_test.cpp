@@ -1,0 +1,121 @@
+#include "cost/collective_time.hpp"
+
+#include <gtest/gtest.h>
+
+#include "support/round_machine.hpp"
+
+namespace kumihimo {
+namespace {
+
+using testing::ideal_profile;
+using testing::round_cluster;
+
+constexpr double volume = 8e9;                     // bytes
+constexpr GroupPlacement four_in_a_node{4, 4, 1};  // 10 GB/s each
+constexpr GroupPlacement four_nodes{4, 1, 4};      // 1 GB/s each
+constexpr GroupPlacement two_full_nodes{8, 4, 2};  // four NIC shares of 1 GB/s a node
+
+double seconds(CollectiveKind kind, const GroupPlacement& group, double bytes = volume,
+               const Cluster& cluster = round_cluster(),
+               const StackProfile& profile = ideal_profile()) {
+  return collective_seconds(kind, bytes, group, cluster, profile);
+}
+
+TEST(CollectiveSeconds, RingsWithinANode) {
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_gather, four_in_a_node), 3.0 / 4 * 8e9 / 10e9);
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::reduce_scatter, four_in_a_node), 3.0 / 4 * 8e9 / 10e9);
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_reduce, four_in_a_node), 2 * 3.0 / 4 * 8e9 / 10e9);
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::send_receive, four_in_a_node), 8e9 / 10e9);
+}
+
+TEST(CollectiveSeconds, RingsBetweenNodes) {
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_reduce, four_nodes), 2 * 3.0 / 4 * 8e9 / 1e9);
+  // Four members of a node share what enters and leaves it: 14 GB at 4 GB/s.
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_reduce, two_full_nodes),
+                   2 * 7.0 / 8 * 8e9 / (4 * 1e9));
+}
+
+TEST(CollectiveSeconds, TheSlowerOfBothLinksBounds) {
+  Cluster cluster = round_cluster();
+  cluster.inter_node.bandwidth = 50e9;
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_reduce, two_full_nodes, volume, cluster),
+                   2 * 7.0 / 8 * 8e9 / 10e9);
+}
+
+TEST(CollectiveSeconds, TheStackReachesAShareOfEachLink) {
+  StackProfile profile = ideal_profile();
+  profile.intra_node = 0.5;
+  profile.inter_node = 0.25;
+  EXPECT_DOUBLE_EQ(
+      seconds(CollectiveKind::all_gather, four_in_a_node, volume, round_cluster(), profile),
+      3.0 / 4 * 8e9 / (0.5 * 10e9));
+  EXPECT_DOUBLE_EQ(
+      seconds(CollectiveKind::all_gather, four_nodes, volume, round_cluster(), profile),
+      3.0 / 4 * 8e9 / (0.25 * 1e9));
+}
+
+TEST(CollectiveSeconds, GrowingFabricsLoseBandwidth) {
+  StackProfile profile = ideal_profile();
+  profile.inter_node_scaling = 0.5;  // of four nodes: the square root
+  EXPECT_DOUBLE_EQ(
+      seconds(CollectiveKind::all_gather, four_nodes, volume, round_cluster(), profile),
+      3.0 / 4 * 8e9 / (1e9 / 2));
+  EXPECT_DOUBLE_EQ(
+      seconds(CollectiveKind::all_gather, four_in_a_node, volume, round_cluster(), profile),
+      seconds(CollectiveKind::all_gather, four_in_a_node));
+}
+
+TEST(CollectiveSeconds, LatencyIsPaidPerHopAndTheStartOnce) {
+  Cluster cluster = round_cluster();
+  cluster.intra_node.latency_s = 1;
+  cluster.inter_node.latency_s = 100;
+  StackProfile profile = ideal_profile();
+  profile.collective_s = 1000;
+  const auto fixed = [&](CollectiveKind kind, const GroupPlacement& group) {
+    return seconds(kind, group, 1e-3, cluster, profile);  // too little to matter
+  };
+  EXPECT_NEAR(fixed(CollectiveKind::all_gather, four_in_a_node), 1000 + 3 * 1, 1e-6);
+  EXPECT_NEAR(fixed(CollectiveKind::all_reduce, four_in_a_node), 1000 + 2 * 3 * 1, 1e-6);
+  EXPECT_NEAR(fixed(CollectiveKind::all_gather, four_nodes), 1000 + 3 * 100, 1e-6);
+  EXPECT_NEAR(fixed(CollectiveKind::all_reduce, two_full_nodes), 1000 + 2 * 1 * 100, 1e-6);
+}
+
+TEST(CollectiveSeconds, NothingToDoTakesNoTime) {
+  StackProfile profile = ideal_profile();
+  profile.collective_s = 1;
+  EXPECT_EQ(seconds(CollectiveKind::all_reduce, {1, 1, 1}, volume, round_cluster(), profile), 0);
+  EXPECT_EQ(seconds(CollectiveKind::all_reduce, four_in_a_node, 0, round_cluster(), profile), 0);
+  EXPECT_EQ(seconds(CollectiveKind::none, four_in_a_node, volume, round_cluster(), profile), 0);
+}
+
+TEST(CollectiveSeconds, GrowWithBytesAndShrinkWithBandwidth) {
+  for (const GroupPlacement& group : {four_in_a_node, four_nodes, two_full_nodes}) {
+    double before = 0;
+    for (const double bytes : {1e3, 1e6, 1e9, 1e12}) {
+      const double now = seconds(CollectiveKind::all_reduce, group, bytes);
+      EXPECT_GT(now, before);
+      before = now;
+      Cluster faster = round_cluster();
+      faster.intra_node.bandwidth *= 2;
+      EXPECT_LE(seconds(CollectiveKind::all_reduce, group, bytes, faster), now);
+      faster.inter_node.bandwidth *= 2;
+      EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_reduce, group, bytes, faster), now / 2);
+    }
+  }
+}
+
+TEST(MessageSeconds, TakeTheLinkBetweenTheTwoRanks) {
+  Cluster cluster = round_cluster();
+  cluster.intra_node.latency_s = 0.25;
+  cluster.inter_node.latency_s = 0.5;
+  StackProfile profile = ideal_profile();
+  profile.point_to_point = 0.5;
+  EXPECT_DOUBLE_EQ(message_seconds(1e9, 1, cluster, profile), 0.25 + 1e9 / (0.5 * 10e9));
+  EXPECT_DOUBLE_EQ(message_seconds(1e9, 2, cluster, profile), 0.25 + 1e9 / (0.5 * 10e9));
+  EXPECT_DOUBLE_EQ(message_seconds(1e9, 4, cluster, profile), 0.5 + 1e9 / (0.5 * 1e9));
+  // Three ranks on of four: some pair straddles two nodes, and the pipeline waits for it.
+  EXPECT_DOUBLE_EQ(message_seconds(1e9, 3, cluster, profile), 0.5 + 1e9 / (0.5 * 1e9));
+}
+
+}  // namespace
+}  // namespace kumihimo
