@@ -18,7 +18,8 @@ run build/kumihimo explain "${job[@]}" --trace build/demo-trace.json
 cat <<'END'
 
 Where to look:
-  the first row above       the fastest layout: this job was measured at 70.6 % MFU with it
+  the first table above     the layouts predicted to be the fastest; the best one measured
+                            for this job: tp 1, pp 1, dp 64, mb 1: 70.6 % MFU (arXiv:2311.05610)
   build/demo-trace.json     its pipeline in time: open it at https://ui.perfetto.dev
   build/kumihimo --help     every command, each with an example under its own --help
 END

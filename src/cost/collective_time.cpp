@@ -6,7 +6,8 @@
 namespace kumihimo {
 
 double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacement& group,
-                          const Cluster& cluster, const StackProfile& profile) {
+                          std::int64_t job_nodes, const Cluster& cluster,
+                          const StackProfile& profile) {
   if (kind == CollectiveKind::none || group.ranks <= 1 || bytes <= 0) return 0;
   const double ranks = group.ranks;
   const double passes = kind == CollectiveKind::all_reduce ? 2 : 1;
@@ -22,7 +23,7 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
   }
   const double node_bandwidth = cluster.inter_node.bandwidth * std::max(1, group.ranks_per_node) *
                                 profile.inter_node *
-                                std::pow(cluster.nodes, -profile.inter_node_scaling);
+                                std::pow(static_cast<double>(job_nodes), -profile.inter_node_scaling);
   const double between_nodes = moved / node_bandwidth;
   const double hops = passes * (group.nodes - 1);
   return std::max(within_node, between_nodes) + profile.collective_s +

@@ -100,14 +100,14 @@ class Clock {
     const double fixed = work.kernels * profile_.kernel_s;
     switch (operation.kind) {
       case OperationKind::matmul:
-        return work.flops / (peak(operation.precision) * profile_.matmul(operation.precision)) +
-               profile_.matmul_traffic * work.bytes / bandwidth + fixed;
+        // Operand traffic hides behind arithmetic as far as there is enough of it.
+        return std::hypot(
+                   work.flops / (peak(operation.precision) * profile_.matmul(operation.precision)),
+                   profile_.matmul_traffic * work.bytes / bandwidth) +
+               fixed;
       case OperationKind::attention: return attention_seconds(operation, work, pass) + fixed;
       case OperationKind::norm: {
-        // More than two passes over the data are the unfused kind.
-        const bool fused = operation.forward.kernels <= 1;
-        return work.bytes / (bandwidth * (fused ? profile_.norm_fused : profile_.norm_unfused)) +
-               fixed;
+        return work.bytes / (bandwidth * profile_.norm(operation.norm)) + fixed;
       }
       case OperationKind::loss: return work.bytes / (bandwidth * profile_.loss) + fixed;
       case OperationKind::elementwise:
@@ -129,8 +129,8 @@ class Clock {
   void add_collective(const Collective& collective, Pass pass, PassTime& time) const {
     const bool tensor = collective.axis == LayerAxis::tensor;
     const double all = collective_seconds(collective.kind, collective.bytes,
-                                          tensor ? groups_.tensor : groups_.context, cluster_,
-                                          profile_);
+                                          tensor ? groups_.tensor : groups_.context,
+                                          groups_.job_nodes, cluster_, profile_);
     if (!tensor) {
       // Ring attention sends the next block while it computes this one.
       const double hidden = std::min(all, profile_.tensor_parallel_overlap * time.attention);

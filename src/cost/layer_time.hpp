@@ -45,6 +45,7 @@ struct PieceCost {
 struct LayerGroups {
   GroupPlacement tensor;
   GroupPlacement context;
+  std::int64_t job_nodes = 1;
 };
 
 /// Cost of `operations` for one micro-batch; `recompute` says what backward computes again.

@@ -50,8 +50,10 @@ Generation generation_of(const Device& device) {
 /// The profiles that may stand for a generation, the nearest first.
 std::vector<std::string> profiles_for(Generation generation) {
   switch (generation) {
-    case Generation::a100: return {"megatron-2023-a100", "megatron-2024-h100"};
-    case Generation::h100: return {"megatron-2024-h100", "megatron-2023-a100"};
+    case Generation::a100: return {"megatron-2023-a100"};
+    case Generation::h100:
+      return {"megatron-2024-h100", "megatron-bridge-2025-h100", "nemo-fp8-2024-h100",
+              "megatron-2023-a100"};
     case Generation::cpu: return {};
   }
   return {};

@@ -80,7 +80,8 @@ struct StackProfile {
 
 
   // Memory.
-  double context_gib = 2.0;
+  double context_gib = 0.6;
+  double communicator_gib = 0.6;
   double activation_factor = 1.05;
   double logits_factor = 1.2;
   double buffer_layers = 1.0;

@@ -15,17 +15,23 @@ struct DataGroups {
   GroupPlacement shard;     ///< shares the sharded states
   GroupPlacement replicas;  ///< holds copies of one shard
   int shard_ranks = 1;
+  std::int64_t job_nodes = 1;
 };
+
+std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+std::int64_t job_nodes(const ParallelLayout& layout, const Cluster& cluster) {
+  return ceil_divide(layout.devices(), cluster.devices_per_node);
+}
 
 DataGroups data_groups(const ParallelLayout& layout, const Cluster& cluster) {
   const int ranks = layout.data_parallel * layout.context_parallel;
   const int shard = layout.zero_group > 0 ? layout.zero_group : ranks;
   const std::int64_t stride = layout.tensor_parallel;
   return {place_group(cluster, stride, ranks), place_group(cluster, stride, shard),
-          place_group(cluster, stride * shard, ranks / shard), shard};
+          place_group(cluster, stride * shard, ranks / shard), shard,
+          job_nodes(layout, cluster)};
 }
-
-std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// Seconds of data-parallel communication for `parameters` of one rank.
 struct DataCommunication {
@@ -39,7 +45,7 @@ DataCommunication data_communication(double parameters, const ParallelLayout& la
   const double gradients = parameters * element_bytes(layout.gradient_dtype);
   const double weights = parameters * element_bytes(layout.precision);
   const auto seconds = [&](CollectiveKind kind, double bytes, const GroupPlacement& group) {
-    return collective_seconds(kind, bytes, group, cluster, profile);
+    return collective_seconds(kind, bytes, group, groups.job_nodes, cluster, profile);
   };
   if (layout.zero_stage == 0) {
     return {seconds(CollectiveKind::all_reduce, gradients, groups.all), 0};
@@ -49,9 +55,9 @@ DataCommunication data_communication(double parameters, const ParallelLayout& la
           seconds(CollectiveKind::all_gather, weights, groups.shard)};
 }
 
-/// Adds to a pass the part of `communication` that its compute does not hide.
+/// Adds to a pass the part of `communication` that does not hide behind it.
 void expose(double communication, double share, PassTime& pass) {
-  const double hidden = std::min(communication, share * pass.compute());
+  const double hidden = std::min(communication, share * pass.total());
   pass.data_comm += communication - hidden;
   pass.hidden += hidden;
 }
@@ -78,7 +84,8 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout,
                          .precision = layout.precision};
   const LayerGroups groups{
       place_group(cluster, 1, layout.tensor_parallel),
-      place_group(cluster, layout.tensor_parallel, layout.context_parallel)};
+      place_group(cluster, layout.tensor_parallel, layout.context_parallel),
+      job_nodes(layout, cluster)};
   const auto piece = [&](const std::vector<Operation>& operations, Recompute recompute) {
     return piece_cost(operations, recompute, layer_input_bytes(job.model, shard),
                       layout.overlap_tensor_parallel, groups, cluster, profile);
@@ -209,7 +216,7 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
       double last_backward = 0;
       for (int stage = rank; stage < stages; stage += ranks) {
         const ChunkCost& chunk = step.chunks[stage];
-        last_backward += chunk.backward_input.compute() + chunk.backward_weight.compute();
+        last_backward += chunk.backward_input.total() + chunk.backward_weight.total();
       }
       const double reduce_s = reduces_every_micro_batch ? 0 : traffic.reduce_s;
       cost.reduce_hidden_s = std::min(reduce_s, hiding * last_backward);
@@ -268,7 +275,9 @@ std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<int>&
     } else {
       use.activations = activations;
     }
-    use.context = profile.context_gib * GiB;
+    const int communicators = (layout.tensor_parallel > 1) + (layout.pipeline_parallel > 1) +
+                              (layout.data_parallel > 1) + (layout.context_parallel > 1);
+    use.context = (profile.context_gib + communicators * profile.communicator_gib) * GiB;
     // States are allocated once; what comes and goes leaves holes.
     use.context += profile.allocator_overhead * (use.activations + use.workspace);
     result.push_back(use);

@@ -32,13 +32,27 @@ class Builder {
   void norm(std::string_view name, bool input_is_kept_here) {
     const double elements = norm_tokens_ * hidden();
     const NormTraffic traffic = norm_traffic(shard_.norm, width_);
-    Operation operation{.name = name, .kind = OperationKind::norm};
+    Operation operation{.name = name, .kind = OperationKind::norm,
+                        .norm = shard_.norm};
     operation.forward = {5 * elements, traffic.forward * elements, traffic.forward_kernels};
     operation.backward_input = {10 * elements, traffic.backward * elements,
                                 traffic.backward_kernels};
     operation.live_bytes = operation.forward.bytes;
     operation.saved_bytes =
         elements * (traffic.saved + (input_is_kept_here ? width_ : 0)) + 4 * norm_tokens_;
+    operations_.push_back(operation);
+  }
+
+  /// A norm over head_dim of queries and keys (Qwen3); keeps its input.
+  void head_norm(double elements) {
+    const NormTraffic traffic = norm_traffic(shard_.norm, width_);
+    Operation operation{.name = "query and key norm", .kind = OperationKind::norm,
+                        .norm = shard_.norm};
+    operation.forward = {5 * elements, traffic.forward * elements, 2 * traffic.forward_kernels};
+    operation.backward_input = {10 * elements, traffic.backward * elements,
+                                2 * traffic.backward_kernels};
+    operation.live_bytes = operation.forward.bytes;
+    operation.saved_bytes = elements * (traffic.saved + width_);
     operations_.push_back(operation);
   }
 
@@ -214,6 +228,7 @@ std::vector<Operation> layer_operations(const TransformerShape& shape, const Lay
   build.elementwise("rotary and split", tokens * (query + key_value), 2 * width, 2 * width,
                     width * tokens * (query + 2 * key_value),
                     shape.positions == Positions::rotary ? 4 : 1);
+  if (shape.qk_norm) build.head_norm(tokens * (query + key_value));
   build.attention_core();
   build.matmul("attention output", query, hidden, width * tokens * query, shape.output_bias);
   build.leave_tensor_parallel("attention output reduction");

@@ -57,6 +57,7 @@ struct Operation {
   double live_bytes = 0;      ///< activations that it reads and writes, alive while it runs
   double saved_bytes = 0;     ///< kept from forward for backward, when nothing is recomputed
   AttentionKernel attention = AttentionKernel::flash2;  ///< of an attention core
+  NormKernel norm = NormKernel::fused;                  ///< of a norm
   bool attention_core = false;  ///< computed again, not kept, under Recompute::selective
 };
 

@@ -22,7 +22,7 @@ std::int64_t layer_parameters(const TransformerShape& shape, int tensor_parallel
   if (shape.qkv_bias) count += qkv;
   if (shape.output_bias) count += shape.hidden;
   if (shape.mlp_bias) count += up + shape.hidden;
-  if (shape.qk_norm) count += 2 * norm_parameters(shape, shape.head_dim);
+  if (shape.qk_norm) count += 2 * shape.head_dim;
   return count + 2 * norm_parameters(shape, shape.hidden);
 }
 

@@ -16,7 +16,7 @@ double exposed_communication_s(const StepCost& step, int rank) {
   for (std::size_t stage = rank; stage < step.chunks.size(); stage += step.ranks.size()) {
     const ChunkCost& chunk = step.chunks[stage];
     for (const PassTime* pass : {&chunk.forward, &chunk.backward_input, &chunk.backward_weight}) {
-      per_micro_batch += pass->tensor_comm + pass->context_comm + pass->data_comm;
+      per_micro_batch += pass->tensor_comm + pass->context_comm + pass->pipeline_comm + pass->data_comm;
     }
   }
   return per_micro_batch * static_cast<double>(step.num_micro_batches) +

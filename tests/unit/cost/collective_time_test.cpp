@@ -18,7 +18,7 @@ constexpr GroupPlacement two_full_nodes{8, 4, 2};  // four NIC shares of 1 GB/s 
 double seconds(CollectiveKind kind, const GroupPlacement& group, double bytes = volume,
                const Cluster& cluster = round_cluster(),
                const StackProfile& profile = ideal_profile()) {
-  return collective_seconds(kind, bytes, group, cluster, profile);
+  return collective_seconds(kind, bytes, group, /*job_nodes=*/1, cluster, profile);
 }
 
 TEST(CollectiveSeconds, RingsWithinANode) {

@@ -1,6 +1,5 @@
 #include "cost/stack_choice.hpp"
 
-#include <algorithm>
 #include <gtest/gtest.h>
 
 #include "base/catalog.hpp"
@@ -10,23 +9,13 @@
 namespace kumihimo {
 namespace {
 
-/// The first of `names` that the catalog has.
-std::string first_shipped(std::initializer_list<const char*> names) {
-  const auto known = catalog_names(CatalogKind::stacks);
-  for (const char* name : names) {
-    if (std::ranges::find(known, name) != known.end()) return name;
-  }
-  return "uncalibrated";
-}
-
 TEST(DefaultStack, IsOfTheNearestGeneration) {
-  const std::string older = first_shipped({"megatron-2023-a100", "megatron-2024-h100"});
-  const std::string newer = first_shipped({"megatron-2024-h100", "megatron-2023-a100"});
   for (const char* name : {"a100-80gb-sxm", "v100-32gb-sxm", "l40s", "rtx-4090", "mi250x"}) {
-    EXPECT_EQ(default_stack(*read_cluster(name)), older) << name;
+    EXPECT_EQ(default_stack(*read_cluster(name)), "megatron-2023-a100") << name;
   }
   for (const char* name : {"h100-80gb-sxm", "h200-sxm", "gh200", "b200-sxm", "mi300x"}) {
-    EXPECT_EQ(default_stack(*read_cluster(name)), newer) << name;
+    const std::string stack = default_stack(*read_cluster(name));
+    EXPECT_TRUE(stack.ends_with("-h100")) << name << ": " << stack;
   }
   EXPECT_EQ(default_stack(*read_cluster("cpu")), "uncalibrated");
 }
