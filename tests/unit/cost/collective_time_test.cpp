@@ -56,13 +56,10 @@ TEST(CollectiveSeconds, TheStackReachesAShareOfEachLink) {
 
 TEST(CollectiveSeconds, GrowingFabricsLoseBandwidth) {
   StackProfile profile = ideal_profile();
-  profile.inter_node_scaling = 0.5;  // of four nodes: the square root
-  EXPECT_DOUBLE_EQ(
-      seconds(CollectiveKind::all_gather, four_nodes, volume, round_cluster(), profile),
-      3.0 / 4 * 8e9 / (1e9 / 2));
-  EXPECT_DOUBLE_EQ(
-      seconds(CollectiveKind::all_gather, four_in_a_node, volume, round_cluster(), profile),
-      seconds(CollectiveKind::all_gather, four_in_a_node));
+  profile.inter_node_scaling = 0.5;  // of the job's sixteen nodes: the square root
+  EXPECT_DOUBLE_EQ(collective_seconds(CollectiveKind::all_gather, volume, four_nodes,
+                                      /*job_nodes=*/16, round_cluster(), profile),
+                   3.0 / 4 * 8e9 / (1e9 / 4));
 }
 
 TEST(CollectiveSeconds, LatencyIsPaidPerHopAndTheStartOnce) {
