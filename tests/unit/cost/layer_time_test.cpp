@@ -69,11 +69,12 @@ TEST(PieceCost, ProductsTakeTheirFlopsAtTheReachedShareOfThePeak) {
   EXPECT_DOUBLE_EQ(cost.forward.total(), cost.forward.matmul);
 }
 
-TEST(PieceCost, TrafficAndKernelsComeOnTop) {
+TEST(PieceCost, TrafficHidesBehindArithmeticAndKernelsComeOnTop) {
   Machine machine;
   machine.profile.matmul_traffic = 0.25;
   machine.profile.kernel_s = 0.125;
-  EXPECT_DOUBLE_EQ(machine.cost({product()}).forward.matmul, 2 + 0.25 * 1e11 / 1e11 + 1 * 0.125);
+  EXPECT_DOUBLE_EQ(machine.cost({product()}).forward.matmul,
+                   std::hypot(2.0, 0.25 * 1e11 / 1e11) + 1 * 0.125);
 }
 
 TEST(PieceCost, EachPrecisionHasItsPeakAndShare) {
@@ -120,8 +121,11 @@ TEST(PieceCost, PassesOverMemoryHaveAShareByKind) {
   machine.profile.norm_unfused = 0.25;
   machine.profile.elementwise = 0.2;
   machine.profile.loss = 0.1;
-  EXPECT_DOUBLE_EQ(machine.cost({passes(OperationKind::norm, 1)}).forward.norm, 1 / 0.5);
-  EXPECT_DOUBLE_EQ(machine.cost({passes(OperationKind::norm, 6)}).forward.norm, 1 / 0.25);
+  Operation norm = passes(OperationKind::norm, 1);
+  norm.norm = NormKernel::fused;
+  EXPECT_DOUBLE_EQ(machine.cost({norm}).forward.norm, 1 / 0.5);
+  norm.norm = NormKernel::unfused;
+  EXPECT_DOUBLE_EQ(machine.cost({norm}).forward.norm, 1 / 0.25);
   EXPECT_DOUBLE_EQ(machine.cost({passes(OperationKind::elementwise, 1)}).forward.elementwise,
                    1 / 0.2);
   EXPECT_DOUBLE_EQ(machine.cost({passes(OperationKind::loss, 6)}).forward.elementwise, 1 / 0.1);

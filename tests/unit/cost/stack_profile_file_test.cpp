@@ -178,7 +178,7 @@ TEST(StackProfileFile, unknown_keys_are_refused_with_the_nearest) {
 
 TEST(StackProfileFile, a_profile_on_its_own_names_every_value) {
   for (const ProfileParameter& parameter : profile_parameters()) {
-    if (parameter.key == "memory.context_gib") continue;
+    if (parameter.key.ends_with("_gib")) continue;  // the file states a unit instead
     const std::string key(parameter.key.substr(parameter.key.find('.') + 1));
     if (key == "data_parallel") continue;
     const Errors faults = faults_of(without_line(key));
@@ -259,6 +259,7 @@ TEST(StackCatalog, every_profile_is_whole_and_names_its_cluster) {
     ASSERT_TRUE(profile.has_value()) << to_string(profile.errors());
     EXPECT_EQ(profile->name, name);
     EXPECT_TRUE(read_cluster(profile->cluster).has_value()) << profile->cluster;
+    if (name == "uncalibrated") continue;  // fitted to nothing, and says so
     EXPECT_FALSE(profile->evidence.empty()) << name << " does not say what it was fitted to";
   }
 }
