@@ -1,10 +1,16 @@
-# kumihimo_library(<folder> PUBLIC <folders and packages> PRIVATE <packages>)
+# kumihimo_library(<folder> PUBLIC <folders and packages> PRIVATE <packages> BACKENDS <subfolders>)
 #
 # The library kumihimo_<folder> of all sources in src/<folder>. Sources are globbed: a new file
-# needs no edit here, and every file of a folder belongs to its target by definition.
+# needs no edit here, and every file of a folder belongs to its target by definition. A back end
+# that depends on a package is a subfolder; its twin no_<name> stands in where that is missing, so
+# that callers need no #ifdef.
 function(kumihimo_library folder)
-  cmake_parse_arguments(ARG "" "" "PUBLIC;PRIVATE" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cpp)
+  cmake_parse_arguments(ARG "" "" "PUBLIC;PRIVATE;BACKENDS" ${ARGN})
+  set(patterns ${PROJECT_SOURCE_DIR}/src/${folder}/*.cpp)
+  foreach(backend IN LISTS ARG_BACKENDS)
+    list(APPEND patterns ${PROJECT_SOURCE_DIR}/src/${folder}/${backend}/*.cpp)
+  endforeach()
+  file(GLOB sources CONFIGURE_DEPENDS ${patterns})
   if(sources)
     set(scope PUBLIC)
     add_library(kumihimo_${folder} STATIC ${sources})

@@ -6,6 +6,7 @@ set -euo pipefail
 packages=(
   cmake ninja-build g++ pkg-config ccache python3
   libfmt-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libceres-dev
+  libdnnl-dev libhwy-dev libopenmpi-dev openmpi-bin libxxhash-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 if [[ "${1:-build}" == test ]]; then packages+=(clang); fi

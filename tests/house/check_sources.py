@@ -22,8 +22,8 @@ def read_library_table(cmake):
     """Folder -> the folders that it names in the table, public and private."""
     table = {}
     for body in re.findall(r"^kumihimo_library\(([^)]*)\)", cmake, re.MULTILINE):
-        folder, *rest = body.split()
-        table[folder] = {word for word in rest if word not in ("PUBLIC", "PRIVATE") and "::" not in word}
+        folder, *rest = body.split("BACKENDS")[0].split()
+        table[folder] = {word for word in rest if re.fullmatch(r"[a-z_]+", word)}
     return table
 
 
