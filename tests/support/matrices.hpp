@@ -131,7 +131,7 @@ constexpr double rounding_of(DType dtype) {
   switch (dtype) {
     case DType::fp64: return 0x1p-53;
     case DType::fp32: return 0x1p-24;
-    case DType::bf16: return 0x1p-8 / 2;
+    case DType::bf16: return 0x1p-7 / 2;
     case DType::fp8_e4m3: return 0x1p-3 / 2;
     case DType::fp8_e5m2: return 0x1p-2 / 2;
     case DType::int32: return 0;
