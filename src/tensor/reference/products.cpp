@@ -1,0 +1,56 @@
+#include "base/check.hpp"
+#include "tensor/reference/element.hpp"
+#include "tensor/reference/reference_kernels.hpp"
+
+namespace kumihimo::reference {
+namespace {
+
+bool is_fp8(DType dtype) { return dtype == DType::fp8_e4m3 || dtype == DType::fp8_e5m2; }
+
+/// Element (row, col) of op(matrix).
+double read_transposed(const Matrix& matrix, Transpose transpose, std::int64_t row,
+                       std::int64_t col) {
+  return transpose == Transpose::yes ? read(matrix, col, row) : read(matrix, row, col);
+}
+
+}  // namespace
+
+void ReferenceKernels::matmul(const Matrix& a, Transpose transpose_a, const Matrix& b,
+                              Transpose transpose_b, const Matrix& c, Accumulate accumulate,
+                              float alpha) {
+  const std::int64_t depth = transpose_a == Transpose::yes ? a.rows : a.cols;
+  KUMIHIMO_CHECK(c.rows == (transpose_a == Transpose::yes ? a.cols : a.rows));
+  KUMIHIMO_CHECK(c.cols == (transpose_b == Transpose::yes ? b.rows : b.cols));
+  KUMIHIMO_CHECK(depth == (transpose_b == Transpose::yes ? b.cols : b.rows));
+  KUMIHIMO_CHECK(a.dtype == b.dtype || (is_fp8(a.dtype) && is_fp8(b.dtype)));
+  KUMIHIMO_CHECK(accumulate == Accumulate::no || c.dtype == DType::fp32);
+
+  for (std::int64_t row = 0; row < c.rows; ++row) {
+    for (std::int64_t col = 0; col < c.cols; ++col) {
+      double sum = 0;
+      for (std::int64_t i = 0; i < depth; ++i) {
+        sum += read_transposed(a, transpose_a, row, i) * read_transposed(b, transpose_b, i, col);
+      }
+      const double before = accumulate == Accumulate::yes ? read(c, row, col) : 0;
+      write(c, row, col, before + alpha * sum);
+    }
+  }
+}
+
+void ReferenceKernels::add_bias(const Matrix& x, const Matrix& bias) {
+  KUMIHIMO_CHECK(has_shape(bias, 1, x.cols));
+  for (std::int64_t row = 0; row < x.rows; ++row) {
+    for (std::int64_t col = 0; col < x.cols; ++col) add_to(x, row, col, read(bias, 0, col));
+  }
+}
+
+void ReferenceKernels::bias_backward(const Matrix& d_y, const Matrix& d_bias) {
+  KUMIHIMO_CHECK(has_shape(d_bias, 1, d_y.cols) && d_bias.dtype == DType::fp32);
+  for (std::int64_t col = 0; col < d_y.cols; ++col) {
+    double sum = 0;
+    for (std::int64_t row = 0; row < d_y.rows; ++row) sum += read(d_y, row, col);
+    add_to(d_bias, 0, col, sum);
+  }
+}
+
+}  // namespace kumihimo::reference
