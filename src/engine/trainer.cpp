@@ -71,6 +71,8 @@ Trainer::Trainer(World& world, const TrainingOptions& options, ReadSamples read_
   initialise_weights();
 }
 
+Trainer::~Trainer() { groups_.stream.reset(); }
+
 void Trainer::initialise_weights() {
   std::vector<float> values;
   for (int unit = 0; unit < std::ssize(states_->units()); ++unit) {

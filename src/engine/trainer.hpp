@@ -41,6 +41,10 @@ class Trainer {
  public:
   /// Requires options without faults whose layout has as many devices as the world has ranks.
   Trainer(World& world, const TrainingOptions& options, ReadSamples read_samples);
+  /// Ends the stream first: what is under way there uses the other members' memory.
+  ~Trainer();
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
 
   const TrainingOptions& options() const { return options_; }
   std::int64_t steps_done() const { return step_; }
