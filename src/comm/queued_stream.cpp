@@ -48,11 +48,12 @@ CommunicationStream::Ticket QueuedStream::enqueue(Kind kind, ProcessGroup& group
                                                   const Matrix& from, const Matrix& to) {
   const CommunicationCall call(rank_clock_);
   const double now_s = rank_clock_.now_s();
+  const auto& group_of_stream = dynamic_cast<StreamGroup&>(group).on(*this);
   Ticket ticket = 0;
   {
     const std::lock_guard lock(mutex_);
     ticket = first_ + std::ssize(collectives_);
-    collectives_.push_back({kind, &group, from, to, now_s, {}});
+    collectives_.push_back({kind, group_of_stream, from, to, now_s, {}});
   }
   enqueued_.notify_one();
   return ticket;
@@ -76,12 +77,12 @@ void QueuedStream::run_queue() {
     const auto index = [this] { return static_cast<std::size_t>(next_to_run_ - first_); };
     enqueued_.wait(lock, [&] { return index() < collectives_.size() || closing_; });
     if (index() == collectives_.size()) return;
-    const Collective collective = collectives_[index()];
+    Collective collective = std::exchange(collectives_[index()], {});
     lock.unlock();
     StreamSpan span;
     std::exception_ptr failure;
     try {
-      span = run(collective);
+      span = run(std::move(collective));
     } catch (...) {
       failure = std::current_exception();
     }
@@ -97,7 +98,7 @@ void QueuedStream::run_queue() {
   }
 }
 
-StreamSpan QueuedStream::run(const Collective& collective) {
+StreamSpan QueuedStream::run(Collective collective) {
   stream_clock_.advance_to(collective.enqueued_s);
   StreamSpan span;
   span.begin_s = stream_clock_.now_s();

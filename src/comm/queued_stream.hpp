@@ -5,10 +5,13 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "comm/communication_clock.hpp"
+#include "comm/stream_group.hpp"
 #include "comm/world.hpp"
 
 namespace kumihimo {
@@ -35,11 +38,17 @@ class QueuedStream : public CommunicationStream {
   /// Spans of the last thousand tickets before the latest that was waited for can still be had.
   StreamSpan wait(Ticket ticket) override;
 
+  CommunicationClock& stream_clock() { return stream_clock_; }
+  /// Makes a group that nobody else uses this stream's.
+  std::unique_ptr<ProcessGroup> take(std::unique_ptr<ProcessGroup> group) {
+    return std::make_unique<StreamGroup>(*this, std::move(group));
+  }
+
  private:
   enum class Kind : std::uint8_t { all_reduce, all_gather, reduce_scatter };
   struct Collective {
     Kind kind = Kind::all_reduce;
-    ProcessGroup* group = nullptr;
+    std::shared_ptr<ProcessGroup> group;  ///< null once it has run
     Matrix from, to;
     double enqueued_s = 0;
     StreamSpan span;
@@ -47,7 +56,7 @@ class QueuedStream : public CommunicationStream {
 
   Ticket enqueue(Kind kind, ProcessGroup& group, const Matrix& from, const Matrix& to);
   void run_queue();
-  StreamSpan run(const Collective& collective);
+  StreamSpan run(Collective collective);
 
   CommunicationClock& rank_clock_;
   CommunicationClock& stream_clock_;

@@ -43,7 +43,13 @@ std::unique_ptr<CommunicationStream> ThreadWorld::make_stream() {
 }
 
 std::unique_ptr<ProcessGroup> ThreadWorld::make_group(std::span<const int> ranks,
-                                                      CommunicationStream* /*stream*/) {
+                                                      CommunicationStream* stream) {
+  std::unique_ptr<ProcessGroup> group = make_own_group(ranks);
+  if (stream == nullptr) return group;
+  return dynamic_cast<QueuedStream&>(*stream).take(std::move(group));
+}
+
+std::unique_ptr<ProcessGroup> ThreadWorld::make_own_group(std::span<const int> ranks) {
   const int place = place_among(ranks, rank_, size_);
   if (ranks.size() == 1) return std::make_unique<SoloGroup>();
   std::vector<int> members(ranks.begin(), ranks.end());

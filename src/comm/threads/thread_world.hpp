@@ -23,6 +23,9 @@ class ThreadWorld final : public World {
   std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,
                                            CommunicationStream* stream) override;
 
+  /// make_group without a stream.
+  std::unique_ptr<ProcessGroup> make_own_group(std::span<const int> ranks);
+
   /// This rank is about to fail: nobody shall wait for it.
   void give_up() { job_.fail(rank_, ""); }
 

@@ -3,15 +3,10 @@
 #include <gtest/gtest.h>
 #include <string>
 
+#include "backends.hpp"
+
 namespace kumihimo {
 namespace {
-
-struct Backend {
-  std::string name;
-  void (*run)(int ranks, const RankBody& body);
-};
-
-const Backend threads{"Threads", run_threads};
 
 class Conformance : public testing::TestWithParam<std::tuple<Backend, ConformanceCheck>> {};
 
@@ -23,7 +18,7 @@ TEST_P(Conformance, HoldsForAnyNumberOfRanks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Conformance,
-                         testing::Combine(testing::Values(threads),
+                         testing::Combine(testing::ValuesIn(backends()),
                                           testing::ValuesIn(conformance_checks().begin(),
                                                             conformance_checks().end())),
                          [](const auto& instance) {
