@@ -45,8 +45,8 @@ struct Rank {
 void time_of(benchmark::State& state, const std::function<void(Rank& rank)>& operation) {
   const int ranks = static_cast<int>(state.range(0));
   const std::int64_t bytes = state.range(1);
-  const int repeats = static_cast<int>(std::clamp<std::int64_t>((8 << 20) / bytes, 4, 500));
-  for (auto _ : state) {
+  const int repeats = static_cast<int>(std::clamp<std::int64_t>((64 << 20) / bytes, 8, 2000));
+  while (state.KeepRunningBatch(repeats)) {
     run_threads(ranks, [&](World& world) {
       Rank rank(world, bytes);
       operation(rank);
@@ -54,7 +54,7 @@ void time_of(benchmark::State& state, const std::function<void(Rank& rank)>& ope
       const double begin_s = world.clock().now_s();
       for (int i = 0; i < repeats; ++i) operation(rank);
       rank.group->barrier();
-      if (world.rank() == 0) state.SetIterationTime((world.clock().now_s() - begin_s) / repeats);
+      if (world.rank() == 0) state.SetIterationTime(world.clock().now_s() - begin_s);
     });
   }
   state.counters["bytes/s"] = benchmark::Counter(static_cast<double>(bytes) * ranks,
