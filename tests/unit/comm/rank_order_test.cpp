@@ -39,7 +39,7 @@ TEST(ReduceInRankOrder, TouchesTheRangeAlone) {
   EXPECT_EQ(out, (std::array<float, 5>{0, 2 + 20, 3 + 30, 4 + 40, 0}));
 }
 
-/// (1 + 2^-24) rounds to 1 in fp32, and again with the next; the small ones first would show.
+/// In fp32 1 + 2^-24 is a tie and rounds to 1, twice; the small ones first give 1 + 2^-23.
 TEST(ReduceInRankOrder, AddsFromTheFirstRankOn) {
   const float one = 1, tiny = 0x1p-24f;
   float out = 0;
