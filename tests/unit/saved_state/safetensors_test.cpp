@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include "in_folder.hpp"
+#include "support/in_folder.hpp"
 
 namespace kumihimo {
 namespace {
