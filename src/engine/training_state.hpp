@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "engine/tensor_files.hpp"
 #include "engine/trainer.hpp"
 #include "saved_state/state_folder.hpp"
 
@@ -16,6 +17,7 @@ namespace kumihimo {
 struct ResumableState {
   std::filesystem::path path;
   Manifest manifest;
+  TensorFiles tensors;
 };
 
 /// Judges a state before any rank starts. `given` is a state, or a folder of states, of which the

@@ -35,7 +35,9 @@ struct Manifest {
 std::uint64_t checksum_of(const std::filesystem::path& file);
 
 std::filesystem::path state_path(const std::filesystem::path& folder, std::int64_t step);
-/// Where the state is being written; removes what an interrupted save has left there.
+/// Where the state stands while it is written.
+std::filesystem::path partial_path(const std::filesystem::path& folder, std::int64_t step);
+/// Makes partial_path anew and returns it; removes what interrupted saves have left in `folder`.
 std::filesystem::path begin_state(const std::filesystem::path& folder, std::int64_t step);
 /// Checksums `files` of the partial state, writes the manifest, syncs, renames. Then removes the
 /// oldest states beyond `keep` (0: all stay). Throws std::system_error.
