@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <type_traits>
 
 namespace kumihimo {
 namespace {
@@ -29,8 +30,6 @@ void narrow(float value, BFloat16& out) {
   const bool nan = (bits & 0x7fffffff) > 0x7f800000;
   out.bits = static_cast<std::uint16_t>(nan ? (bits >> 16) | 0x40 : (bits + to_nearest_even) >> 16);
 }
-void narrow(float value, float& out) { out = value; }
-void narrow(double value, double& out) { out = value; }
 void narrow(std::uint32_t value, std::int32_t& out) { out = static_cast<std::int32_t>(value); }
 
 template <class T>
@@ -41,31 +40,39 @@ std::uint32_t larger(std::uint32_t a, std::uint32_t b) {
   return static_cast<std::int32_t>(a) < static_cast<std::int32_t>(b) ? b : a;
 }
 
+template <class Sum, class Element>
+void add_to(std::span<Sum> sums, const Element* in, Reduction reduction) {
+  if (reduction == Reduction::sum) {
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += widened(in[i]);
+  } else {
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] = larger(sums[i], widened(in[i]));
+  }
+}
+
 template <class Element>
 void reduce_blocks(std::span<const std::byte* const> inputs, std::span<std::byte* const> outputs,
                    ElementRange range, Reduction reduction) {
   using Sum = decltype(widened(Element{}));
-  std::array<Sum, block_elements> sums;
+  std::array<Sum, block_elements> block;
   std::array<Element, block_elements> narrowed;
   for (std::int64_t done = 0; done < range.count; done += block_elements) {
-    const std::int64_t count = std::min(block_elements, range.count - done);
-    const auto block_of = [first = range.first + done](const std::byte* base) {
-      return reinterpret_cast<const Element*>(base) + first;
+    const std::int64_t first = range.first + done;
+    const auto in = [&](std::size_t rank) {
+      return reinterpret_cast<const Element*>(inputs[rank]) + first;
     };
-    const Element* in = block_of(inputs[0]);
-    for (std::int64_t i = 0; i < count; ++i) sums[i] = widened(in[i]);
-    for (const std::byte* input : inputs.subspan(1)) {
-      in = block_of(input);
-      if (reduction == Reduction::sum) {
-        for (std::int64_t i = 0; i < count; ++i) sums[i] += widened(in[i]);
-      } else {
-        for (std::int64_t i = 0; i < count; ++i) sums[i] = larger(sums[i], widened(in[i]));
-      }
+    const std::span<Sum> sums(
+        block.data(), static_cast<std::size_t>(std::min(block_elements, range.count - done)));
+    std::transform(in(0), in(0) + sums.size(), sums.data(), [](Element x) { return widened(x); });
+    for (std::size_t rank = 1; rank < inputs.size(); ++rank) add_to(sums, in(rank), reduction);
+
+    const void* result = sums.data();
+    if constexpr (!std::is_same_v<Sum, Element>) {
+      for (std::size_t i = 0; i < sums.size(); ++i) narrow(sums[i], narrowed[i]);
+      result = narrowed.data();
     }
-    for (std::int64_t i = 0; i < count; ++i) narrow(sums[i], narrowed[i]);
     for (std::byte* output : outputs) {
-      std::memcpy(reinterpret_cast<Element*>(output) + range.first + done, narrowed.data(),
-                  static_cast<std::size_t>(count) * sizeof(Element));
+      std::memcpy(reinterpret_cast<Element*>(output) + first, result,
+                  sums.size() * sizeof(Element));
     }
   }
 }
@@ -92,7 +99,7 @@ void reduce_in_rank_order(std::span<const std::byte* const> inputs,
     case DType::fp8_e4m3:
     case DType::fp8_e5m2: break;
   }
-  KUMIHIMO_CHECK(!"a dtype that has a sum");
+  KUMIHIMO_CHECK(false && "a dtype that has a sum");
 }
 
 }  // namespace kumihimo

@@ -31,7 +31,9 @@ class SoloGroup final : public ProcessGroup {
   std::unique_ptr<Message> start_receive(const Matrix& x, int peer) override {
     return start_send(x, peer);
   }
-  void wait(Message& /*message*/) override { KUMIHIMO_CHECK(!"a message of a group of one"); }
+  void wait(Message& /*message*/) override {
+    KUMIHIMO_CHECK(false && "a message of a group of one");
+  }
 
  private:
   static void copy(const Matrix& from, const Matrix& to) {

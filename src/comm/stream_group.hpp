@@ -39,7 +39,7 @@ class StreamGroup final : public ProcessGroup {
   void wait(Message& /*message*/) override { refuse(); }
 
  private:
-  static void refuse() { KUMIHIMO_CHECK(!"the stream runs what this group does"); }
+  static void refuse() { KUMIHIMO_CHECK(false && "the stream runs what this group does"); }
 
   const CommunicationStream& stream_;
   std::shared_ptr<ProcessGroup> group_;

@@ -33,14 +33,14 @@ std::int64_t SampleOrder::permuted(std::int64_t index, std::uint64_t epoch) cons
   const auto windows = static_cast<std::uint64_t>(windows_);
   const int half_bits = (static_cast<int>(std::bit_width(windows - 1)) + 1) / 2;
   const std::uint64_t half_mask = (std::uint64_t{1} << half_bits) - 1;
-  const std::uint64_t key = hash(seed_, epoch);
+  const std::uint64_t key = hash_pair(seed_, epoch);
 
   auto number = static_cast<std::uint64_t>(index);
   do {
     std::uint64_t left = number >> half_bits;
     std::uint64_t right = number & half_mask;
     for (std::uint64_t round = 0; round < rounds; ++round) {
-      const std::uint64_t mixed = left ^ (hash(key + round, right) & half_mask);
+      const std::uint64_t mixed = left ^ (hash_pair(key + round, right) & half_mask);
       left = right;
       right = mixed;
     }

@@ -47,7 +47,7 @@ class SyntheticTokens final : public TokenSource {
     auto number = static_cast<std::uint64_t>(first);
     for (std::int32_t& token : out) {
       // The upper half of the hash, scaled: without the slow division of a remainder.
-      const std::uint64_t upper = hash(seed_, number++) >> 32;
+      const std::uint64_t upper = hash_pair(seed_, number++) >> 32;
       token = static_cast<std::int32_t>((upper * static_cast<std::uint64_t>(vocab_)) >> 32);
     }
   }

@@ -1,5 +1,5 @@
+#include <algorithm>
 #include <fmt/format.h>
-#include <limits>
 #include <optional>
 #include <utility>
 

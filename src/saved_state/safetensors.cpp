@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstring>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "base/check.hpp"
@@ -65,9 +67,14 @@ std::optional<std::int64_t> tensor_bytes(std::int64_t element,
   return bytes;
 }
 
-/// A name from a file, fit to be printed.
-std::string printable(std::string_view name) {
-  std::string text(name.substr(0, 100));
+/// UTF-8 from a file, fit to be printed.
+std::string printable(std::string_view from_file) {
+  const auto is_within_character = [&](std::size_t at) {
+    return at < from_file.size() && (static_cast<unsigned char>(from_file[at]) & 0xc0) == 0x80;
+  };
+  std::size_t length = std::min<std::size_t>(from_file.size(), 100);
+  while (is_within_character(length)) --length;
+  std::string text(from_file.substr(0, length));
   std::replace_if(
       text.begin(), text.end(), [](unsigned char byte) { return byte < ' ' || byte == 127; }, '?');
   return text;
@@ -207,9 +214,10 @@ class HeaderReader {
     const std::optional<std::int64_t> bytes = tensor_bytes(element, tensor.shape);
     if (bytes != end - begin) {
       return tensor_fault(
-          name, fmt::format("has {} bytes, but {} of shape [{}] takes {}", grouped(end - begin),
-                            tensor.dtype, fmt::join(tensor.shape, ", "),
-                            bytes ? grouped(*bytes) : "more than can be counted"));
+          name,
+          fmt::format("has {} bytes, but {} of shape [{}] takes {}", grouped(end - begin),
+                      tensor.dtype, printable(fmt::format("{}", fmt::join(tensor.shape, ", "))),
+                      bytes ? grouped(*bytes) : "more than can be counted"));
     }
     tensor.offset = data_begin_ + begin;
     tensor.bytes = *bytes;

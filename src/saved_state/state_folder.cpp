@@ -97,17 +97,18 @@ void remove_oldest(const fs::path& folder, std::int64_t step, int keep) {
   }
 }
 
-/// The remedy for a damaged state.
+/// The remedy for a damaged state: the newest whole one before it, or any where its name tells no
+/// step.
 std::string other_state(const fs::path& state) {
   const std::optional<std::int64_t> step = step_of(state.filename().string());
+  const char* const older = step ? "older " : "";
   const fs::path folder = state.has_parent_path() ? state.parent_path() : fs::path(".");
-  const std::vector<WholeState> states = step ? whole_states(folder) : std::vector<WholeState>();
-  const auto later = std::find_if(states.begin(), states.end(),
-                                  [&](const WholeState& other) { return other.step >= *step; });
-  if (later == states.begin()) {
-    return fmt::format("restore it from a copy: {} has no older state", folder.string());
+  std::vector<WholeState> states = whole_states(folder);
+  while (step && !states.empty() && states.back().step >= *step) states.pop_back();
+  if (states.empty()) {
+    return fmt::format("restore it from a copy: {} has no {}state", folder.string(), older);
   }
-  return fmt::format("resume from the older state {}", std::prev(later)->path.string());
+  return fmt::format("resume from the {}state {}", older, states.back().path.string());
 }
 
 /// What is wrong with a file of a state, or nothing.
@@ -190,7 +191,9 @@ Expected<Manifest> open_state(const fs::path& given, bool verify_checksums) {
   std::error_code ignored;
   if (!fs::exists(manifest_path, ignored)) {
     const auto inside = fs::is_directory(state, ignored) ? newest_state(state) : std::nullopt;
-    return Error{state.string(), "is not a whole saved state: it has no manifest.json",
+    const bool exists = fs::exists(state, ignored);
+    return Error{state.string(),
+                 exists ? "is not a whole saved state: it has no manifest.json" : "does not exist",
                  inside ? "give the newest state in it: " + inside->string() : other_state(state)};
   }
   const Expected<std::string> text = read_file(manifest_path, largest_manifest);

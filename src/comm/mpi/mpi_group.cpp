@@ -118,7 +118,8 @@ void MpiGroup::all_gather(const Matrix& part, const Matrix& whole) {
 void MpiGroup::reduce_scatter(const Matrix& whole, const Matrix& part) {
   check_reducible(whole);
   check_part(part, whole, size_);
-  const std::int64_t piece = std::max<std::int64_t>(piece_bytes / size_, 64);
+  const std::int64_t element = bytes_of(part.dtype);
+  const std::int64_t piece = std::max<std::int64_t>(piece_bytes / size_ / element, 1) * element;
   for (std::int64_t first = 0; first < part.bytes(); first += piece) {
     const std::int64_t bytes = std::min(piece, part.bytes() - first);
     const auto rows_for = [&](int member) {
@@ -132,8 +133,7 @@ void MpiGroup::reduce_scatter(const Matrix& whole, const Matrix& part) {
     finish();
     inputs_[static_cast<std::size_t>(rank_)] = rows_for(rank_);
     std::byte* const output = bytes_at(part) + first;
-    reduce_in_rank_order(inputs_, {&output, 1}, {0, bytes / bytes_of(part.dtype)}, part.dtype,
-                         Reduction::sum);
+    reduce_in_rank_order(inputs_, {&output, 1}, {0, bytes / element}, part.dtype, Reduction::sum);
   }
 }
 

@@ -50,7 +50,7 @@ class MpiGroup final : public ProcessGroup {
   int receiver(int k) const { return (rank_ + k) % size_; }
   int sender(int k) const { return (rank_ + size_ - k) % size_; }
 
-  /// Makes room for a piece of every member. Returns where each one's is.
+  /// Makes room for a piece of every member, and points inputs_ to them.
   void make_room(std::int64_t bytes_each);
   std::byte* room_of(int member, std::int64_t bytes_each) {
     return scratch_.data() + member * bytes_each;

@@ -121,8 +121,10 @@ Expected<bool> run_mpi(const RankBody& body,
     body(world);
   } catch (const std::exception& error) {
     end_job(place->rank, error, exit_code_of);
+    throw;  // MPI_Abort does not return, where it can
   } catch (...) {
     end_job(place->rank, std::runtime_error("an exception of unknown type"), exit_code_of);
+    throw;
   }
   return true;
 }

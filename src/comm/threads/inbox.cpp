@@ -28,6 +28,7 @@ bool Inbox::start(ThreadMessage& message) {
   if (from.bytes() > 0) std::memcpy(to.data, from.data, static_cast<std::size_t>(from.bytes()));
   lock.lock();
   message.progress_ = other.progress_ = Progress::through;
+  lock.unlock();  // so that who wakes finds the mutex free
   changed_.notify_all();
   return true;
 }

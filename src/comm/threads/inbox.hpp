@@ -11,7 +11,7 @@ namespace kumihimo {
 
 class ThreadMessage;
 
-/// Where messages to one member of a group meet the member's receives. The first n-th send of a
+/// Where messages to one member of a group meet the member's receives. The n-th send of a
 /// source belongs to the n-th receive from it. Whichever of the two is started second copies the
 /// data and so ends both: no thread need be waiting for a message to go through.
 class Inbox {

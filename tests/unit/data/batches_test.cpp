@@ -6,7 +6,7 @@
 #include <numeric>
 #include <vector>
 
-#include "token_files.hpp"
+#include "support/in_folder.hpp"
 
 namespace kumihimo {
 namespace {

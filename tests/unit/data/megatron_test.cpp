@@ -4,6 +4,7 @@
 
 #include "data/megatron_index.hpp"
 #include "data/token_source.hpp"
+#include "support/in_folder.hpp"
 #include "token_files.hpp"
 
 namespace kumihimo {
@@ -43,8 +44,8 @@ class Megatron : public InFolder {
 };
 
 TEST_F(Megatron, DocumentsFollowOneAnotherHoweverTheCorpusIsNamed) {
-  put("corpus.bin", bytes_of<std::uint16_t>({10, 11, 20, 30, 31, 32}));
-  put("corpus.idx", two_documents().bytes());
+  put(folder_ / "corpus.bin", bytes_of<std::uint16_t>({10, 11, 20, 30, 31, 32}));
+  put(folder_ / "corpus.idx", two_documents().bytes());
   for (const char* name : {"corpus.bin", "corpus.idx", "corpus"}) {
     EXPECT_THAT(all_tokens(folder_ / name), ElementsAre(10, 11, 20, 30, 31, 32)) << name;
   }
@@ -55,8 +56,8 @@ TEST_F(Megatron, DocumentsFollowOneAnotherHoweverTheCorpusIsNamed) {
 }
 
 TEST_F(Megatron, ADotInThePrefixIsNoExtension) {
-  put("corpus.v1.bin", bytes_of<std::uint16_t>({10, 11, 20, 30, 31, 32}));
-  put("corpus.v1.idx", two_documents().bytes());
+  put(folder_ / "corpus.v1.bin", bytes_of<std::uint16_t>({10, 11, 20, 30, 31, 32}));
+  put(folder_ / "corpus.v1.idx", two_documents().bytes());
   EXPECT_EQ(all_tokens(folder_ / "corpus.v1").size(), 6u);
 }
 
@@ -67,8 +68,8 @@ TEST_F(Megatron, EveryTypeOfToken) {
     index.lengths = {2, 1};
     index.first_bytes = {0, 2 * width};
     index.document_bounds = {0, 1, 2};
-    put("t.bin", data);
-    put("t.idx", index.bytes());
+    put(folder_ / "t.bin", data);
+    put(folder_ / "t.idx", index.bytes());
     return all_tokens(folder_ / "t.bin", 200'000);
   };
   EXPECT_THAT(corpus(1, 1, bytes_of<std::uint8_t>({1, 2, 255})), ElementsAre(1, 2, 255));
@@ -87,8 +88,8 @@ TEST_F(Megatron, NegativeTokensAreFoundInEveryType) {
     index.first_bytes = {0};
     index.document_bounds = {0, 1};
     EXPECT_EQ(std::ssize(data), 3 * width);
-    put("t.bin", data);
-    put("t.idx", index.bytes());
+    put(folder_ / "t.bin", data);
+    put(folder_ / "t.idx", index.bytes());
     return message(open_tokens(folder_ / "t.bin", 200'000));
   };
   const auto names_it = AllOf(HasSubstr("t.bin: token number 1 (of 3, from 0) is -1, outside"),
@@ -106,8 +107,8 @@ TEST_F(Megatron, SequencesThatLieElsewhereInTheFileAreReadInOrder) {
   index.lengths = {2, 0, 1, 3};
   index.first_bytes = {8, 0, 6, 0};  // the second has no tokens, the third and fourth come before
   index.document_bounds = {0, 1, 1, 4};
-  put("corpus.bin", bytes_of<std::uint16_t>({30, 31, 32, 20, 10, 11}));
-  put("corpus.idx", index.bytes());
+  put(folder_ / "corpus.bin", bytes_of<std::uint16_t>({30, 31, 32, 20, 10, 11}));
+  put(folder_ / "corpus.idx", index.bytes());
   EXPECT_THAT(all_tokens(folder_ / "corpus"), ElementsAre(10, 11, 20, 30, 31, 32));
   const auto source = open_tokens(folder_ / "corpus", 100);
   std::vector<std::int32_t> middle(3);
@@ -116,7 +117,7 @@ TEST_F(Megatron, SequencesThatLieElsewhereInTheFileAreReadInOrder) {
 }
 
 TEST_F(Megatron, BothMissingFilesAreNamed) {
-  put("alone.idx", two_documents().bytes());
+  put(folder_ / "alone.idx", two_documents().bytes());
   EXPECT_THAT(message(open_tokens(folder_ / "alone.idx", 100)),
               AllOf(HasSubstr("alone.bin: cannot be read"), HasSubstr("No such file")));
   EXPECT_THAT(message(open_tokens(folder_ / "none.idx", 100)),

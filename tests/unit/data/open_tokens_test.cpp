@@ -1,4 +1,4 @@
-#include <fstream>
+#include <chrono>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "data/token_source.hpp"
+#include "support/in_folder.hpp"
 #include "token_files.hpp"
 
 namespace kumihimo {
@@ -30,13 +31,13 @@ class OpenTokens : public InFolder {
   }
   std::string fault_of(const std::string& name, const std::string& bytes,
                        std::int64_t vocab = gpt2_vocab) const {
-    return message(open_tokens(put(name, bytes), vocab));
+    return message(open_tokens(put(folder_ / name, bytes), vocab));
   }
   std::string at(const std::string& name) const { return (folder_ / name).string(); }
 };
 
 TEST_F(OpenTokens, TextIsATokenAByte) {
-  const auto source = open_tokens(put("corpus.txt", "ab\xc3\xa9\n"), gpt2_vocab);
+  const auto source = open_tokens(put(folder_ / "corpus.txt", "ab\xc3\xa9\n"), gpt2_vocab);
   ASSERT_TRUE(source);
   EXPECT_EQ((*source)->tokens(), 5);
   EXPECT_EQ((*source)->vocab(), 256);
@@ -47,7 +48,7 @@ TEST_F(OpenTokens, TextIsATokenAByte) {
 }
 
 TEST_F(OpenTokens, ReadsBeyondTheEndAreOurMistake) {
-  const auto source = open_tokens(put("corpus.txt", "abc"), 256);
+  const auto source = open_tokens(put(folder_ / "corpus.txt", "abc"), 256);
   ASSERT_TRUE(source);
   EXPECT_THROW(read(**source, 1, 3), InvariantError);
   EXPECT_THROW(read(**source, -1, 1), InvariantError);
@@ -56,21 +57,24 @@ TEST_F(OpenTokens, ReadsBeyondTheEndAreOurMistake) {
 
 TEST_F(OpenTokens, LlmCFilesOfBothWidths) {
   const auto narrow = open_tokens(
-      put("a.bin", llm_c_file<std::uint16_t>(magic_uint16, 1, 3, {0, 50256, 7})), gpt2_vocab);
+      put(folder_ / "a.bin", llm_c_file<std::uint16_t>(magic_uint16, 1, 3, {0, 50256, 7})),
+      gpt2_vocab);
   ASSERT_TRUE(narrow) << to_string(narrow.errors());
   EXPECT_EQ((*narrow)->description(), "a.bin: 3 tokens of uint16 (llm.c)");
   EXPECT_EQ((*narrow)->vocab(), gpt2_vocab);
   EXPECT_THAT(read(**narrow, 0, 3), ElementsAre(0, 50256, 7));
 
   const auto wide = open_tokens(
-      put("b.bin", llm_c_file<std::uint32_t>(magic_uint32, 1, 2, {128255, 65536})), 128256);
+      put(folder_ / "b.bin", llm_c_file<std::uint32_t>(magic_uint32, 1, 2, {128255, 65536})),
+      128256);
   ASSERT_TRUE(wide) << to_string(wide.errors());
   EXPECT_THAT(read(**wide, 1, 1), ElementsAre(65536));
 }
 
 TEST_F(OpenTokens, TheMagicNumberOfLlmCCountsWhateverTheName) {
   const auto source = open_tokens(
-      put("shard-0", llm_c_file<std::uint16_t>(magic_uint16, 1, 2, {40000, 1})), gpt2_vocab);
+      put(folder_ / "shard-0", llm_c_file<std::uint16_t>(magic_uint16, 1, 2, {40000, 1})),
+      gpt2_vocab);
   ASSERT_TRUE(source);
   EXPECT_EQ((*source)->tokens(), 2);
 }
@@ -111,7 +115,7 @@ TEST_F(OpenTokens, ATokenOutsideTheVocabularyIsNamedWithItsPlace) {
   EXPECT_THAT(fault_of("b.bin", llm_c_file<std::uint32_t>(magic_uint32, 1, 1, {4294967295u})),
               HasSubstr("token number 0 (of 1, from 0) is 4294967295"));
   EXPECT_THAT(fault_of("a.txt", "abc\xff", 128), HasSubstr("token number 3 (of 4, from 0) is 255"));
-  EXPECT_TRUE(open_tokens(put("ascii.txt", "abc\x7f"), 128).has_value());
+  EXPECT_TRUE(open_tokens(put(folder_ / "ascii.txt", "abc\x7f"), 128).has_value());
 }
 
 TEST_F(OpenTokens, FilesThatCannotBeReadSayWhy) {
@@ -125,13 +129,13 @@ TEST_F(OpenTokens, FilesThatCannotBeReadSayWhy) {
   ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
   EXPECT_THAT(message(open_tokens(folder_ / "pipe", 256)), HasSubstr("is not a regular file"));
   if (::geteuid() != 0) {  // root reads everything
-    fs::permissions(put("secret.txt", "x"), fs::perms::none);
+    fs::permissions(put(folder_ / "secret.txt", "x"), fs::perms::none);
     EXPECT_THAT(message(open_tokens(folder_ / "secret.txt", 256)), HasSubstr("Permission denied"));
   }
 }
 
 TEST_F(OpenTokens, AFileThatChangesWhileItIsOpenThrowsAndDoesNotCrash) {
-  const fs::path path = put("corpus.txt", std::string(100'000, 'a'));
+  const fs::path path = put(folder_ / "corpus.txt", std::string(100'000, 'a'));
   const auto source = open_tokens(path, 256);
   ASSERT_TRUE(source);
   fs::resize_file(path, 10);
@@ -146,7 +150,7 @@ TEST_F(OpenTokens, AFileThatChangesWhileItIsOpenThrowsAndDoesNotCrash) {
 }
 
 TEST_F(OpenTokens, AFileWrittenInPlaceThrows) {
-  const fs::path path = put("corpus.txt", "abcdef");
+  const fs::path path = put(folder_ / "corpus.txt", "abcdef");
   const auto source = open_tokens(path, 256);
   ASSERT_TRUE(source);
   EXPECT_THAT(read(**source, 0, 1), ElementsAre('a'));
@@ -155,16 +159,16 @@ TEST_F(OpenTokens, AFileWrittenInPlaceThrows) {
 }
 
 TEST_F(OpenTokens, AFileReplacedByRenameGoesOnBeingRead) {
-  const auto source = open_tokens(put("corpus.txt", "old"), 256);
+  const auto source = open_tokens(put(folder_ / "corpus.txt", "old"), 256);
   ASSERT_TRUE(source);
-  fs::rename(put("new.txt", "newer"), folder_ / "corpus.txt");
+  fs::rename(put(folder_ / "new.txt", "newer"), folder_ / "corpus.txt");
   EXPECT_THAT(read(**source, 0, 3), ElementsAre('o', 'l', 'd'));
 }
 
 TEST_F(OpenTokens, ThreadsReadAtOnce) {
   std::string text(100'000, ' ');
   for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>('a' + i % 26);
-  const auto source = open_tokens(put("corpus.txt", text), 256);
+  const auto source = open_tokens(put(folder_ / "corpus.txt", text), 256);
   ASSERT_TRUE(source);
   std::vector<std::thread> threads;
   std::vector<std::int64_t> wrong(4, 0);

@@ -1,15 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <gtest/gtest.h>
-#include <initializer_list>
 #include <string>
 #include <vector>
-
-#include "base/error.hpp"
 
 namespace kumihimo {
 
@@ -45,29 +38,5 @@ struct MegatronIndexText {
            bytes_of(first_bytes) + bytes_of(document_bounds);
   }
 };
-
-/// A folder of its own for each test.
-class InFolder : public ::testing::Test {
- protected:
-  InFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "kumihimo-data-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~InFolder() override { std::filesystem::remove_all(folder_); }
-
-  std::filesystem::path put(const std::string& name, const std::string& bytes) const {
-    std::ofstream(folder_ / name, std::ios::binary) << bytes;
-    return folder_ / name;
-  }
-
-  std::filesystem::path folder_;
-};
-
-template <class T>
-std::string message(const Expected<T>& result) {
-  EXPECT_FALSE(result.has_value());
-  return result ? "" : to_string(result.errors());
-}
 
 }  // namespace kumihimo

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include "in_folder.hpp"
+#include "support/in_folder.hpp"
 
 namespace kumihimo {
 namespace {
@@ -187,6 +187,10 @@ TEST(ParseSafetensors, OverlapsGapsAndTwinsAreRefused) {
 TEST(ParseSafetensors, NamesArePrintedWithoutControlCharactersAndCutShort) {
   EXPECT_THAT(fault_of(R"({"a\u0007b":[]})", 0), HasSubstr("tensor a?b: "));
   EXPECT_LT(fault_of("{\"" + std::string(10'000, 'n') + "\":[]}", 0).size(), 400u);
+  std::string umlauts = "x";  // so that byte 100 is the middle of a character
+  for (int i = 0; i < 100; ++i) umlauts += "\xc3\xa4";
+  EXPECT_THAT(fault_of("{\"" + umlauts + "\":[]}", 0),
+              HasSubstr("tensor " + umlauts.substr(0, 99) + ": "));
 }
 
 TEST(ParseSafetensors, AForeignFileGetsTenFaultsNotThousands) {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "file_size_limit.hpp"
-#include "in_folder.hpp"
 #include "saved_state/safetensors.hpp"
+#include "support/in_folder.hpp"
 
 namespace kumihimo {
 namespace {

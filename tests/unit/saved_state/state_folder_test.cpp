@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "file_size_limit.hpp"
-#include "in_folder.hpp"
 #include "saved_state/manifest.hpp"
+#include "support/in_folder.hpp"
 
 namespace kumihimo {
 namespace {
@@ -242,7 +242,10 @@ TEST_F(StateFolder, WhatIsNoStateIsRefusedWithTheOneToGive) {
   EXPECT_THAT(message(open_state(state(300), false)),
               HasSubstr("resume from the older state " + state(100).string()));
   EXPECT_THAT(message(open_state(folder_ / "none", false)),
-              HasSubstr("is not a whole saved state"));
+              HasSubstr("none: does not exist; resume from the state " + state(100).string()));
+  fs::create_directory(folder_ / "empty");
+  EXPECT_THAT(message(open_state(folder_ / "empty", false)),
+              HasSubstr("no manifest.json; resume from the state " + state(100).string()));
 }
 
 TEST_F(StateFolder, ManifestsOfOtherProgramsAreRefused) {

@@ -16,13 +16,14 @@ class InFolder : public ::testing::Test {
  protected:
   InFolder() {
     std::string pattern =
-        (std::filesystem::temp_directory_path() / "kumihimo-state-XXXXXX").string();
+        (std::filesystem::temp_directory_path() / "kumihimo-test-XXXXXX").string();
     folder_ = ::mkdtemp(pattern.data());
   }
   ~InFolder() override { std::filesystem::remove_all(folder_); }
 
-  static void put(const std::filesystem::path& path, const std::string& bytes) {
+  static std::filesystem::path put(const std::filesystem::path& path, const std::string& bytes) {
     std::ofstream(path, std::ios::binary) << bytes;
+    return path;
   }
   static std::string contents(const std::filesystem::path& path) {
     std::ifstream stream(path, std::ios::binary);
