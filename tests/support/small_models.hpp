@@ -36,11 +36,12 @@ inline TransformerShape small_gpt() {
   return model;
 }
 
-/// `layout`: what differs from one rank in fp32.
-inline TrainingOptions small_options(const TransformerShape& model, const std::string& layout) {
+/// Two micro-batches or more on up to four data-parallel ranks.
+inline TrainingOptions small_options(const TransformerShape& model, const std::string& layout,
+                                     const std::string& precision = "fp32") {
   TrainingOptions options;
   options.job = {.model = model, .seq_length = 16, .global_batch_size = 8};
-  options.layout = *parse_layout("precision=fp32 attention=flash2 " + layout);
+  options.layout = *parse_layout("attention=flash2 precision=" + precision + " " + layout);
   options.learning_rate = {.shape = LearningRateShape::constant, .peak = 1e-2};
   options.backend = Backend::reference;
   return options;
