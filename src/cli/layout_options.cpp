@@ -4,6 +4,7 @@
 #include <array>
 #include <fmt/format.h>
 
+#include "base/suggest.hpp"
 #include "layout/layout_text.hpp"
 
 namespace kumihimo {
@@ -44,9 +45,14 @@ constexpr std::array layout_flags{
                "false"},
 };
 
-/// A value as the layout's text spells it: the trainer has one flash kernel.
-std::string spelled(const LayoutFlag& flag, std::string value) {
-  return flag.key == "attention" && value == "flash" ? "flash2" : value;
+/// The trainer has one flash kernel. It names what it does not know itself, since the layout's text
+/// knows more.
+std::optional<std::string> attention_spelled(const std::string& value, Errors& faults) {
+  const std::vector<std::string> known{"unfused", "fused-softmax", "flash"};
+  if (value == "flash") return "flash2";
+  if (value == "flash2" || std::ranges::count(known, value) > 0) return value;
+  faults.push_back({"--attention", "\"" + value + "\" is unknown", suggest(value, known)});
+  return std::nullopt;
 }
 
 /// " tp=2 pp=4": the flags that were given, as settings.
@@ -63,7 +69,8 @@ std::string settings_text(const Flags& flags, Errors& faults) {
       faults.push_back({std::string(flag.flag), "is \"" + *value + "\"", "give one value"});
       continue;
     }
-    text += fmt::format(" {}={}", flag.key, spelled(flag, *value));
+    const auto spelled = flag.key == "attention" ? attention_spelled(*value, faults) : value;
+    if (spelled) text += fmt::format(" {}={}", flag.key, *spelled);
   }
   return text;
 }

@@ -18,6 +18,13 @@ StackProfile trainer_profile() {
   return *std::move(profile);
 }
 
+/// The planner counts AdamW's states: a master copy unless weights are fp32, and two moments. SGD
+/// has one.
+double optimizer_share(const TrainingOptions& options) {
+  if (options.optimizer.kind == OptimizerKind::adamw) return 1;
+  return storage_dtype(options.layout.precision) == DType::fp32 ? 1.0 / 2 : 2.0 / 3;
+}
+
 }  // namespace
 
 MemoryPrediction predict_training_memory(const TrainingOptions& options) {
@@ -32,7 +39,7 @@ MemoryPrediction predict_training_memory(const TrainingOptions& options) {
     };
     most(MemoryCategory::weights, static_cast<double>(use.weights));
     most(MemoryCategory::gradients, static_cast<double>(use.gradients));
-    most(MemoryCategory::optimizer, static_cast<double>(use.optimizer));
+    most(MemoryCategory::optimizer, static_cast<double>(use.optimizer) * optimizer_share(options));
     most(MemoryCategory::activations, use.activations);
     most(MemoryCategory::communication, use.communication);
     most(MemoryCategory::workspace, use.workspace);

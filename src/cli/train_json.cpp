@@ -109,7 +109,7 @@ Json train_step_json(const StepReport& report, const TrainingRun& run, const Ran
 }
 
 Json train_json(const StepStatistics& statistics, const TrainingRun& run, const RankSetup& setup,
-                const MemoryPrediction& predicted, bool interrupted) {
+                const MemoryPrediction& predicted, const TrainingEnd& end) {
   const TrainingRequest& request = run.request;
   Json json{
       {"schema", "kumihimo.train/1"},
@@ -123,11 +123,16 @@ Json train_json(const StepStatistics& statistics, const TrainingRun& run, const 
        {{"core_flop_per_s", setup.peak.core_flop_per_s},
         {"cores", setup.peak.cores},
         {"measured", setup.peak.measured}}},
-      {"complete", !interrupted && statistics.last().step + 1 == request.steps},
+      {"complete", statistics.last().step + 1 == request.steps},
+      {"interrupted", end.interrupted},
+      {"failure", nullptr},
+      {"saved", nullptr},
       {"steps", statistics.last().step + 1},
       {"timed_steps", statistics.timed_steps()},
       {"loss_first", statistics.first().loss},
       {"loss_last", statistics.last().loss}};
+  if (end.failure) json["failure"] = *end.failure;
+  if (end.saved) json["saved"] = end.saved->string();
   if (request.cluster) json["cluster"] = cluster_json(*request.cluster);
   if (statistics.timed_steps() > 0) {
     const double median = statistics.median_step_time_s();

@@ -18,6 +18,6 @@ nlohmann::ordered_json train_step_json(const StepReport& report, const TrainingR
 
 nlohmann::ordered_json train_json(const StepStatistics& statistics, const TrainingRun& run,
                                   const RankSetup& setup, const MemoryPrediction& predicted,
-                                  bool interrupted);
+                                  const TrainingEnd& end);
 
 }  // namespace kumihimo

@@ -158,6 +158,24 @@ std::optional<Cluster> read_emulated_cluster(const Flags& flags, RankKind ranks,
   return cluster ? std::optional(*cluster) : std::nullopt;
 }
 
+std::optional<SaveRequest> read_save(const Flags& flags, Errors& faults) {
+  constexpr std::int64_t most_kept = 1'000'000;
+  const auto folder = flags.text("--save", faults);
+  const auto every = flags.whole("--save-every", 1, most_steps, faults);
+  const auto keep = flags.whole("--keep", 0, most_kept, faults);
+  if (!folder) {
+    if (every || keep) {
+      faults.push_back({"--save", "is missing: nothing is saved", "give --save DIR"});
+    }
+    return std::nullopt;
+  }
+  SaveRequest save;
+  save.folder = *folder;
+  save.every = every.value_or(save.every);
+  save.keep = static_cast<int>(keep.value_or(save.keep));
+  return save;
+}
+
 /// The back end must be part of this program.
 void judge_backend(Backend backend, Errors& faults) {
   if (backend != Backend::cpu) return;
@@ -251,6 +269,17 @@ void add_train_flags(Flags& flags) {
   flags.add_value("--threads-per-rank", "N", "threads of a rank's kernels (default: 1)");
   flags.add_value("--device-memory", "BYTES", "a rank's memory, such as 512MiB (default: any)");
 
+  flags.group("Saved states");
+  flags.add_value("--save", "DIR",
+                  "save the state here, every so often and at the end: docs/saved-state.md");
+  flags.add_value("--save-every", "STEPS", "between two states (default: 100)");
+  flags.add_value("--keep", "N", "newest states that stay; 0: all (default: 2)");
+  flags.add_value("--resume", "DIR",
+                  "go on from a state, or from the newest of a folder, in any layout");
+  flags.add_switch("--verify-state", "read the whole state for its checksums before resuming");
+  flags.add_value("--weights", "DIR",
+                  "start from these weights, as Hugging Face's transformers saves them");
+
   flags.group("Measuring and output");
   flags.add_value("--peak", "RATE",
                   "of a core, such as 115GFLOP/s, for MFU (default: measured at start)");
@@ -288,6 +317,14 @@ std::optional<TrainingRequest> read_train_flags(const Flags& flags, Errors& faul
 
   request.data = flags.text("--data", faults).value_or("");
   request.cluster = read_emulated_cluster(flags, request.ranks, faults);
+  request.save = read_save(flags, faults);
+  request.resume = flags.text("--resume", faults);
+  request.verify_state = flags.given("--verify-state");
+  request.weights = flags.text("--weights", faults);
+  if (request.resume && request.weights) {
+    faults.push_back(
+        {"--weights", "is given beside --resume, whose state has weights", "give one of them"});
+  }
   request.core_peak_flop_per_s = flags.quantity("--peak", Dimension::flop_per_second, faults);
   request.warmup_steps = flags.whole("--warmup-steps", 0, most_steps, faults)
                              .value_or(std::min(usual_warmup_steps, request.steps - 1));

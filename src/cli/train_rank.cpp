@@ -24,6 +24,43 @@ void write_trace(World& world, const TrainingRun& run, const LastSteps& last_ste
   if (!written) throw std::runtime_error(to_string(written.errors()));
 }
 
+/// Weights and states to begin with, where they are not the seed's.
+void start_from_files(Trainer& trainer, const TrainingRun& run) {
+  if (run.state) resume_training(trainer, *run.state);
+  if (run.weights) load_weights(trainer, *run.weights);
+}
+
+/// Saves the trainer's state where a run asks for it, once for each step.
+class StateKeeper {
+ public:
+  StateKeeper(Trainer& trainer, const TrainingRun& run)
+      : trainer_(trainer), run_(run), saved_step_(trainer.steps_done()) {}
+
+  /// Call after every step, on all ranks.
+  void end_step() {
+    const auto& save = run_.request.save;
+    if (save && trainer_.steps_done() % save->every == 0) keep();
+  }
+  /// Saves what the last steps added.
+  void end_run() {
+    if (run_.request.save && saved_step_ != trainer_.steps_done()) keep();
+  }
+  std::optional<std::filesystem::path> newest() const { return newest_; }
+
+ private:
+  void keep() {
+    const SaveRequest& save = *run_.request.save;
+    save_training_state(trainer_, save.folder, save.keep, run_.tokens->description());
+    saved_step_ = trainer_.steps_done();
+    newest_ = state_path(save.folder, saved_step_);
+  }
+
+  Trainer& trainer_;
+  const TrainingRun& run_;
+  std::int64_t saved_step_;
+  std::optional<std::filesystem::path> newest_;
+};
+
 }  // namespace
 
 TrainingEnd train_rank(World& world, const TrainingRun& run, const std::stop_token& stop,
@@ -33,6 +70,8 @@ TrainingEnd train_rank(World& world, const TrainingRun& run, const std::stop_tok
   const ComputePeak peak =
       compute_peak(world, agreement, request.options, request.core_peak_flop_per_s);
   Trainer trainer(world, request.options, sample_reader(run));
+  start_from_files(trainer, run);
+  StateKeeper states(trainer, run);
   std::optional<LastSteps> last_steps;
   if (request.trace) last_steps.emplace(world, agreement, trainer.recorder());
   if (reporter != nullptr) {
@@ -45,15 +84,18 @@ TrainingEnd train_rank(World& world, const TrainingRun& run, const std::stop_tok
       const StepReport report = trainer.run_step();
       if (last_steps) last_steps->end_step();
       if (reporter != nullptr) reporter->step(report);
+      states.end_step();
       end.interrupted = agreement.any(stop.stop_requested());
     }
+    states.end_run();
   } catch (const TrainingFailure& failure) {  // thrown by all ranks alike
     end.failure = failure.what();
   }
+  end.saved = states.newest();
   if (last_steps && last_steps->kept() > 0) {
     write_trace(world, run, *last_steps, trainer.steps_done());
   }
-  if (reporter != nullptr) reporter->end(end.interrupted);
+  if (reporter != nullptr) reporter->end(end);
   return end;
 }
 

@@ -1,20 +1,12 @@
 #pragma once
 
-#include <optional>
 #include <stop_token>
-#include <string>
 
 #include "cli/training_reporter.hpp"
 #include "cli/training_run.hpp"
 #include "comm/world.hpp"
 
 namespace kumihimo {
-
-/// How training ended, on all ranks alike.
-struct TrainingEnd {
-  bool interrupted = false;
-  std::optional<std::string> failure;  ///< why it could not go on, where it could not
-};
 
 /// One rank's part of a run, from its first step to its last: called by all ranks of `world`.
 /// `stop`, where any rank's is requested, ends all of them after the step under way. `reporter` is

@@ -27,11 +27,12 @@ std::string ranks_text(const TrainingRun& run, const RankSetup& setup) {
 
 std::string peak_text(const RankSetup& setup, Precision precision) {
   const ComputePeak& peak = setup.peak;
-  return fmt::format("{} = {} a core x {:.4g}, {}", format_flop_per_second(peak.flop_per_s()),
-                     format_flop_per_second(peak.core_flop_per_s), peak.cores,
-                     peak.measured ? fmt::format("measured at start ({} products)",
-                                                 to_string(storage_dtype(precision)))
-                                   : "as given by --peak");
+  return fmt::format(
+      "{} = {} a core x {:.4g} {}, {}", format_flop_per_second(peak.flop_per_s()),
+      format_flop_per_second(peak.core_flop_per_s), peak.cores, peak.cores == 1 ? "core" : "cores",
+      peak.measured
+          ? fmt::format("measured at start ({} products)", to_string(storage_dtype(precision)))
+          : "as given by --peak");
 }
 
 /// What is not what it may seem.
@@ -93,8 +94,9 @@ std::string time_text(const StepStatistics& statistics) {
 }
 
 std::string memory_text(const MemoryByCategory& measured, const MemoryPrediction& predicted) {
-  Table table{{{""}, {"measured", Align::right}, {"predicted", Align::right}, {"", Align::right}},
-              {}};
+  Table table{
+      {{""}, {"measured", Align::right}, {"predicted", Align::right}, {"off by", Align::right}},
+      {}};
   for (const MemoryCategory category : all_memory_categories) {
     const double seen = static_cast<double>(measured[category]);
     const double expected = static_cast<double>(predicted.bytes[category]);
@@ -188,7 +190,7 @@ std::string live_line(const StepReport& report, const TrainingRun& run, const Ra
 
 std::string train_summary(const StepStatistics& statistics, const TrainingRun& run,
                           const RankSetup& setup, const MemoryPrediction& predicted,
-                          const Terminal& terminal) {
+                          const TrainingEnd& end, const Terminal& terminal) {
   std::string text = heading(fmt::format("Speed{}", clock_note(setup)), terminal);
   if (statistics.timed_steps() > 0) {
     text += speed_text(statistics, run, setup);
@@ -207,6 +209,7 @@ std::string train_summary(const StepStatistics& statistics, const TrainingRun& r
   text +=
       fmt::format("\nLoss {:.4f} at step {}, {:.4f} at step {}\n", statistics.first().loss,
                   statistics.first().step + 1, statistics.last().loss, statistics.last().step + 1);
+  if (end.saved) text += fmt::format("State saved as {}\n", end.saved->string());
   return text;
 }
 

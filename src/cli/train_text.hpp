@@ -25,6 +25,6 @@ std::string live_line(const StepReport& report, const TrainingRun& run, const Ra
 /// Speed, where the time went, memory measured and predicted.
 std::string train_summary(const StepStatistics& statistics, const TrainingRun& run,
                           const RankSetup& setup, const MemoryPrediction& predicted,
-                          const Terminal& terminal);
+                          const TrainingEnd& end, const Terminal& terminal);
 
 }  // namespace kumihimo

@@ -74,13 +74,12 @@ void TrainingReporter::wipe_live_line() {
   live_line_drawn_ = false;
 }
 
-void TrainingReporter::end(bool interrupted) {
+void TrainingReporter::end(const TrainingEnd& end) {
   wipe_live_line();
   if (statistics_.steps() == 0) return;
   const MemoryPrediction predicted = predict_training_memory(run_.request.options);
-  write_out(run_.request.json
-                ? to_json_text(train_json(statistics_, run_, setup_, predicted, interrupted))
-                : train_summary(statistics_, run_, setup_, predicted, out_));
+  write_out(run_.request.json ? to_json_text(train_json(statistics_, run_, setup_, predicted, end))
+                              : train_summary(statistics_, run_, setup_, predicted, end, out_));
 }
 
 }  // namespace kumihimo

@@ -23,7 +23,7 @@ class TrainingReporter {
   void begin(const RankSetup& setup);
   void step(const StepReport& report);
   /// After the last step: the summary, if there was one.
-  void end(bool interrupted);
+  void end(const TrainingEnd& end);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -14,6 +14,13 @@ namespace kumihimo {
 /// virtual clocks on the links of a cluster.
 enum class RankKind : std::uint8_t { threads, mpi, emulated };
 
+/// Where training states are saved, and when besides after the last step.
+struct SaveRequest {
+  std::filesystem::path folder;
+  std::int64_t every = 100;  ///< steps
+  int keep = 2;              ///< states; 0: all
+};
+
 /// What `kumihimo train` was asked to do: the same on every rank.
 struct TrainingRequest {
   TrainingOptions options;
@@ -22,6 +29,11 @@ struct TrainingRequest {
   RankKind ranks = RankKind::threads;
   std::optional<Cluster> cluster;              ///< of emulated ranks
   std::optional<double> core_peak_flop_per_s;  ///< nothing: measured at start
+
+  std::optional<SaveRequest> save;
+  std::optional<std::filesystem::path> resume;   ///< a state, or a folder of states
+  bool verify_state = false;                     ///< read the resumed state's checksums
+  std::optional<std::filesystem::path> weights;  ///< to begin with, as Hugging Face stores them
 
   std::int64_t warmup_steps = 0;  ///< left out of the summary's times
   std::int64_t log_every = 1;     ///< steps between rows
