@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "comm/world.hpp"
@@ -80,7 +81,8 @@ class StepRecorder {
   /// The sums since the last call.
   StepTimes take_times();
   void keep_spans(bool keep) { keeps_spans_ = keep; }
-  const std::vector<RecordedSpan>& spans() const { return spans_; }
+  /// The spans since the last call.
+  std::vector<RecordedSpan> take_spans() { return std::exchange(spans_, {}); }
 
  private:
   RankClock& clock_;

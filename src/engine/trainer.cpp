@@ -97,9 +97,9 @@ StepReport Trainer::run_step() {
   report.loss = mean_loss();
   if (!std::isfinite(report.loss)) {
     throw TrainingFailure(fmt::format(
-        "the loss of step {} is {}: lower --learning-rate or raise --warmup-steps, and resume from "
-        "the last saved state",
-        step_, report.loss));
+        "the loss of step {} is {}: lower --learning-rate or raise --warmup, and resume from the "
+        "last saved state",
+        step_ + 1, std::isnan(report.loss) ? "not a number" : "infinite"));
   }
   report.gradient_norm = states_->gradient_norm();
   report.learning_rate = learning_rate_at(options_.learning_rate, step_);

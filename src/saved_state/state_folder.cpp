@@ -140,10 +140,14 @@ fs::path state_path(const fs::path& folder, std::int64_t step) {
   return folder / state_name(step);
 }
 
+fs::path partial_path(const fs::path& folder, std::int64_t step) {
+  return with_suffix(state_path(folder, step), being_written);
+}
+
 fs::path begin_state(const fs::path& folder, std::int64_t step) {
   fs::create_directories(folder);
   remove_leftovers(folder);
-  fs::path partial = with_suffix(state_path(folder, step), being_written);
+  fs::path partial = partial_path(folder, step);
   fs::create_directory(partial);
   return partial;
 }
@@ -152,7 +156,7 @@ void commit_state(const fs::path& folder, std::int64_t step, Manifest manifest,
                   const std::vector<std::string>& files, int keep) {
   KUMIHIMO_CHECK(keep >= 0);
   const fs::path whole = state_path(folder, step);
-  const fs::path partial = with_suffix(whole, being_written);
+  const fs::path partial = partial_path(folder, step);
   manifest.step = step;
   manifest.files.clear();
   for (const std::string& name : files) {

@@ -35,9 +35,11 @@ struct Manifest {
 std::uint64_t checksum_of(const std::filesystem::path& file);
 
 std::filesystem::path state_path(const std::filesystem::path& folder, std::int64_t step);
-/// Makes the empty folder where the state is being written, and removes what interrupted saves and
-/// removals have left: one folder of states belongs to one run at a time. By one rank, before the
-/// others write. Throws std::system_error.
+/// Where a state stands while it is being written.
+std::filesystem::path partial_path(const std::filesystem::path& folder, std::int64_t step);
+/// Makes partial_path, an empty folder, and returns it; removes what interrupted saves and removals
+/// have left: one folder of states belongs to one run at a time. By one rank, before the others
+/// write. Throws std::system_error.
 std::filesystem::path begin_state(const std::filesystem::path& folder, std::int64_t step);
 /// Checksums `files` of the partial state, writes the manifest, syncs, renames; a state of the same
 /// step gives way. Then removes the oldest states beyond `keep` (0: all stay), but none of this
