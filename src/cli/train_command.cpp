@@ -16,8 +16,8 @@ constexpr std::string_view example =
       eight ranks as threads of this process
   mpirun -n 8 kumihimo train --model llama-tiny --tp 2 --pp 2 --dp 2 --json-log steps.jsonl
       eight processes, and a line of JSON for each step
-  kumihimo train --model llama-tiny --tp 8 --dp 4 --ranks emulated --cluster a100-80gb-sxm \
-      --trace steps.json
+  kumihimo train --model llama-tiny --tp 4 --pp 2 --dp 4 --ranks emulated \
+      --cluster a100-80gb-sxm --trace steps.json
       32 ranks with virtual clocks on the links of a cluster, for https://ui.perfetto.dev)";
 
 /// The flags and the data that they name.

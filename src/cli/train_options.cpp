@@ -70,7 +70,7 @@ Enum named(const Flags& flags, std::string_view flag, Enum otherwise, Errors& fa
 
 OptimizerOptions read_optimizer(const Flags& flags, Errors& faults) {
   constexpr double largest = 1e6;
-  const double below_one = std::nextafter(1.0, 0.0);
+  constexpr double below_one = 0.999999;
   OptimizerOptions optimizer;
   optimizer.kind = named(flags, "--optimizer", optimizer.kind, faults);
   const auto read = [&](const char* flag, double most, double& into) {
@@ -277,7 +277,7 @@ void add_train_flags(Flags& flags) {
   flags.add_value("--resume", "DIR",
                   "go on from a state, or from the newest of a folder, in any layout");
   flags.add_switch("--verify-state", "read the whole state for its checksums before resuming");
-  flags.add_value("--weights", "DIR",
+  flags.add_value("--init-from", "DIR",
                   "start from these weights, as Hugging Face's transformers saves them");
 
   flags.group("Measuring and output");
@@ -320,10 +320,10 @@ std::optional<TrainingRequest> read_train_flags(const Flags& flags, Errors& faul
   request.save = read_save(flags, faults);
   request.resume = flags.text("--resume", faults);
   request.verify_state = flags.given("--verify-state");
-  request.weights = flags.text("--weights", faults);
+  request.weights = flags.text("--init-from", faults);
   if (request.resume && request.weights) {
     faults.push_back(
-        {"--weights", "is given beside --resume, whose state has weights", "give one of them"});
+        {"--init-from", "is given beside --resume, whose state has weights", "give one of them"});
   }
   request.core_peak_flop_per_s = flags.quantity("--peak", Dimension::flop_per_second, faults);
   request.warmup_steps = flags.whole("--warmup-steps", 0, most_steps, faults)

@@ -18,12 +18,17 @@ void write_out(std::string_view text) {
   throw std::system_error(errno, std::generic_category(), "standard output");
 }
 
+/// mpirun gives its ranks terminals of their own, wherever its output goes.
+Terminal terminal_of(const TrainingRun& run, std::FILE* stream) {
+  return run.request.ranks == RankKind::mpi ? Terminal{} : kumihimo::terminal_of(stream);
+}
+
 }  // namespace
 
 TrainingReporter::TrainingReporter(const TrainingRun& run)
     : run_(run),
-      out_(terminal_of(stdout)),
-      live_(terminal_of(stderr)),
+      out_(terminal_of(run, stdout)),
+      live_(terminal_of(run, stderr)),
       statistics_(run.request.warmup_steps) {
   if (run.request.json_log) log_.emplace(*run.request.json_log);
 }

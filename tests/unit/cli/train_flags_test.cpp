@@ -33,7 +33,7 @@ TEST(TrainFlags, AllFaultsAreReportedAtOnceBeforeAnyRankStarts) {
 
 TEST(TrainFlags, LayoutsThatCannotTrainAreRefusedWithTheRemedy) {
   // llama-tiny has 4 heads and 4 layers.
-  const auto bad = train({"--tp", "3", "--pp", "8", "--zero", "4", "--global-batch-size", "16",
+  const auto bad = train({"--tp", "3", "--pp", "8", "--global-batch-size", "16",
                           "--micro-batch-size", "5", "--layout", "cp=2"});
   EXPECT_EQ(bad.code, 2);
   for (const char* fault :
