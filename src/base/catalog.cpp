@@ -29,6 +29,7 @@ KindRule rule_of(CatalogKind kind) {
     case CatalogKind::models: return {"models", ".json", "model"};
     case CatalogKind::clusters: return {"clusters", ".toml", "cluster"};
     case CatalogKind::stacks: return {"stacks", ".toml", "stack"};
+    case CatalogKind::texts: return {"texts", ".txt", "text"};
   }
   KUMIHIMO_CHECK(false);
 }

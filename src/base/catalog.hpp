@@ -8,8 +8,8 @@
 
 namespace kumihimo {
 
-/// The data that ships with the program: model shapes, clusters, fitted stack profiles.
-enum class CatalogKind { models, clusters, stacks };
+/// The data that ships with the program: model shapes, clusters, fitted stack profiles, texts.
+enum class CatalogKind { models, clusters, stacks, texts };
 
 struct CatalogFile {
   std::string name;    ///< file name without extension: "llama-13b"

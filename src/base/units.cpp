@@ -149,6 +149,13 @@ Expected<double> parse_quantity(std::string_view text, Dimension dimension,
   return value;
 }
 
+std::string grouped(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  const int first = number < 0 ? 1 : 0;
+  for (int at = static_cast<int>(digits.size()) - 3; at > first; at -= 3) digits.insert(at, ",");
+  return digits;
+}
+
 std::string format_bytes(double bytes) {
   constexpr std::array<std::string_view, 6> units{"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   return with_prefix(bytes, 1024, units);

@@ -28,6 +28,8 @@ enum class Dimension {
 /// units that would do; so are NaN, infinities and negative amounts.
 Expected<double> parse_quantity(std::string_view text, Dimension dimension, std::string_view where);
 
+/// "12,345".
+std::string grouped(std::int64_t number);
 /// "79.3 GiB", "512 MiB".
 std::string format_bytes(double bytes);
 /// "26.5 s", "3.20 ms", "4.1 us", "2 d 3 h".

@@ -113,7 +113,7 @@ std::string memory_text(const Explanation& e) {
 std::string binding_text(const Explanation& e) {
   const auto& memory = e.prediction.memory;
   const auto fullest = std::ranges::max_element(memory, {}, &MemoryUse::total);
-  const MemoryCategory largest = largest_memory_category(e.prediction);
+  const LargestMemory largest = largest_memory_category(e.prediction);
   const double capacity = static_cast<double>(e.planned.cluster.device.memory);
   return fmt::format("  time: {}, {} of the step\n", label(e.binding.resource),
                      percent(e.binding.share)) +

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <fmt/format.h>
 
+#include "cli/model_options.hpp"
 #include "cluster/cluster_file.hpp"
 #include "cost/stack_choice.hpp"
 #include "cost/stack_profile_file.hpp"
-#include "model/model_catalog.hpp"
 
 namespace kumihimo {
 namespace {
@@ -20,33 +20,6 @@ constexpr std::int64_t largest_batch = 16'777'216;
 
 double nearest_power_of_two(double value) {
   return std::exp2(std::max(0.0, std::round(std::log2(value))));
-}
-
-ModelOverrides read_overrides(const Flags& flags, Errors& faults) {
-  // apply_overrides judges the values beside the model's own.
-  const auto whole = [&](std::string_view flag) {
-    return flags.whole(flag, 1, 1'000'000'000, faults);
-  };
-  ModelOverrides overrides;
-  overrides.vocab = whole(override_flags.vocab);
-  overrides.layers = whole(override_flags.layers);
-  overrides.hidden = whole(override_flags.hidden);
-  overrides.heads = whole(override_flags.heads);
-  overrides.kv_heads = whole(override_flags.kv_heads);
-  overrides.head_dim = whole(override_flags.head_dim);
-  overrides.ffn_hidden = whole(override_flags.ffn_hidden);
-  return overrides;
-}
-
-std::optional<TransformerShape> read_model_flags(const Flags& flags, Errors& faults) {
-  const auto name = flags.required_text(
-      "--model", "name one of `kumihimo models`, or a Hugging Face config.json", faults);
-  const ModelOverrides overrides = read_overrides(flags, faults);
-  if (!name) return std::nullopt;
-  Expected<TransformerShape> model = read_model(*name);
-  if (model) model = apply_overrides(*std::move(model), overrides);
-  collect(faults, model);
-  return model ? std::optional(*model) : std::nullopt;
 }
 
 std::optional<Cluster> read_cluster_flags(const Flags& flags, Errors& faults) {
@@ -75,20 +48,11 @@ std::optional<StackProfile> read_stack_flag(const Flags& flags,
   return *profile;
 }
 
-/// Positions of a learned table are all that the model has.
-void judge_seq_length(const TransformerShape& model, std::int64_t seq_length, Errors& faults) {
-  if (model.positions != Positions::learned || seq_length <= model.max_positions) return;
-  faults.push_back({"--seq-length",
-                    fmt::format("is {}, but {} has {} learned positions", seq_length, model.name,
-                                model.max_positions),
-                    fmt::format("give {} or less", model.max_positions)});
-}
-
 }  // namespace
 
 void add_job_flags(Flags& flags) {
   flags.group("Job");
-  flags.add_value("--model", "NAME|PATH", "model of the catalog, or a Hugging Face config.json");
+  add_model_flag(flags);
   flags.add_value("--cluster", "NAME|PATH", "cluster of the catalog, or its TOML file");
   flags.add_value("--gpus", "N", "devices to use (default: all of the cluster)");
   flags.add_value("--seq-length", "N",
@@ -98,14 +62,7 @@ void add_job_flags(Flags& flags) {
   flags.add_value("--stack", "NAME|PATH",
                   "stack profile: how fast a framework runs here (default: by cluster)");
   flags.add_value("--price", "AMOUNT", "price of a device-hour, such as 2.10USD");
-  flags.group("Changes to the model");
-  flags.add_value(override_flags.vocab, "N", "vocabulary");
-  flags.add_value(override_flags.layers, "N", "transformer layers");
-  flags.add_value(override_flags.hidden, "N", "width of the residual stream");
-  flags.add_value(override_flags.heads, "N", "attention heads");
-  flags.add_value(override_flags.kv_heads, "N", "key/value heads");
-  flags.add_value(override_flags.head_dim, "N", "width of a head");
-  flags.add_value(override_flags.ffn_hidden, "N", "width inside the MLP");
+  add_model_change_flags(flags);
 }
 
 std::int64_t default_seq_length(const TransformerShape& model) {

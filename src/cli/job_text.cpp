@@ -13,20 +13,6 @@
 namespace kumihimo {
 namespace {
 
-std::string model_text(const TransformerShape& model) {
-  const double parameters = static_cast<double>(count_parameters(model).total(model.layers));
-  return fmt::format("{}, {} parameters: {} layers, hidden {}, {} heads, vocabulary {}", model.name,
-                     short_count(parameters), model.layers, model.hidden, model.heads,
-                     grouped(model.vocab));
-}
-
-std::string batch_text(const TrainingJob& job) {
-  const double tokens =
-      static_cast<double>(job.global_batch_size) * static_cast<double>(job.seq_length);
-  return fmt::format("{} sequences of {} tokens a step ({} tokens)", grouped(job.global_batch_size),
-                     grouped(job.seq_length), short_count(tokens));
-}
-
 std::string stack_text(const StackProfile& profile, const Cluster& cluster) {
   const auto elsewhere = measured_elsewhere(profile, cluster);
   return fmt::format(
@@ -45,6 +31,20 @@ std::string shell_quoted(const std::string& word) {
 }
 
 }  // namespace
+
+std::string model_text(const TransformerShape& model) {
+  const double parameters = static_cast<double>(count_parameters(model).total(model.layers));
+  return fmt::format("{}, {} parameters: {} layers, hidden {}, {} heads, vocabulary {}", model.name,
+                     short_count(parameters), model.layers, model.hidden, model.heads,
+                     grouped(model.vocab));
+}
+
+std::string batch_text(const TrainingJob& job) {
+  const double tokens =
+      static_cast<double>(job.global_batch_size) * static_cast<double>(job.seq_length);
+  return fmt::format("{} sequences of {} tokens a step ({} tokens)", grouped(job.global_batch_size),
+                     grouped(job.seq_length), short_count(tokens));
+}
 
 std::string cluster_text(const Cluster& cluster) {
   return fmt::format("{}, {} a node, {} within and {} between nodes", cluster.device.name,

@@ -13,6 +13,12 @@ namespace kumihimo {
 /// its error band, and what was assumed.
 std::string job_text(std::string_view title, const PlannedJob& planned, const Terminal& terminal);
 
+/// "llama-13b, 13.0 B parameters: 40 layers, ...".
+std::string model_text(const TransformerShape& model);
+
+/// "2,048 sequences of 2,048 tokens a step (4.19 M tokens)".
+std::string batch_text(const TrainingJob& job);
+
 /// "A100-SXM4-80GB, 8 a node, ...": the cluster in half a line.
 std::string cluster_text(const Cluster& cluster);
 

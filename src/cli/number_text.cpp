@@ -7,13 +7,6 @@
 
 namespace kumihimo {
 
-std::string grouped(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  const int first = number < 0 ? 1 : 0;
-  for (int at = static_cast<int>(digits.size()) - 3; at > first; at -= 3) digits.insert(at, ",");
-  return digits;
-}
-
 std::string short_count(double number) {
   constexpr std::array<std::string_view, 5> prefixes{"", " k", " M", " B", " T"};
   std::size_t prefix = 0;

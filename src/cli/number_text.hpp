@@ -1,12 +1,11 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
+
+#include "base/units.hpp"
 
 namespace kumihimo {
 
-/// "12,345".
-std::string grouped(std::int64_t number);
 /// "13.0 B", "4.19 M": three digits.
 std::string short_count(double number);
 /// A step time with four digits, in seconds or below: "63.12 s", "831.5 ms".

@@ -119,7 +119,7 @@ std::string counts_text(const SearchResult& result) {
 std::string best_unfit_text(const Plan& plan) {
   if (!plan.result.best_unfit) return "";
   const RankedLayout& unfit = *plan.result.best_unfit;
-  const MemoryCategory largest = largest_memory_category(unfit.prediction);
+  const LargestMemory largest = largest_memory_category(unfit.prediction);
   const double limit = std::min(plan.request.max_memory_bytes,
                                 static_cast<double>(plan.planned.cluster.device.memory));
   return fmt::format(

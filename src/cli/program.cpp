@@ -16,6 +16,7 @@
 #include "cli/manual_command.hpp"
 #include "cli/plan_command.hpp"
 #include "cli/terminal.hpp"
+#include "cli/train_command.hpp"
 #include "cli/validate_command.hpp"
 #include "cli/version.hpp"
 
@@ -23,9 +24,9 @@ namespace kumihimo {
 namespace {
 
 /// Every command of the program, in the order of --help.
-constexpr std::array commands{register_plan,      register_explain,    register_validate,
-                              register_calibrate, register_models,     register_clusters,
-                              register_stacks,    register_completion, register_manual};
+constexpr std::array commands{
+    register_plan,   register_explain,  register_validate, register_calibrate,  register_train,
+    register_models, register_clusters, register_stacks,   register_completion, register_manual};
 
 constexpr std::string_view example =
     R"(  kumihimo plan --model llama-13b --cluster a100-80gb-sxm --gpus 64
@@ -114,7 +115,7 @@ ExitCode run_command(const CLI::App& app, const CommandResult& result, const Err
 }
 
 ExitCode run(int argc, char** argv) {
-  CLI::App program("Plans and explains the layout of large-language-model training");
+  CLI::App program("Plans, explains and runs the training of large language models");
   CommandResult result;
   set_up(program, result);
   const Errors faults = parse(program, argc, argv);

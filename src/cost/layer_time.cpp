@@ -175,6 +175,10 @@ PieceCost piece_cost(const std::vector<Operation>& operations, Recompute recompu
     }
     cost.temporary_bytes = std::max(cost.temporary_bytes, operation.live_bytes);
     all_saved += operation.saved_bytes;
+    cost.pending_bytes += operation.pending_bytes;
+    if (recompute == Recompute::full && operation.kind == OperationKind::matmul) {
+      cost.pending_bytes += operation.saved_bytes;  // its input, computed again
+    }
     if (!operation.attention_core) saved_outside_core += operation.saved_bytes;
   }
   clock.add_host(cost.forward, forward_kernels);

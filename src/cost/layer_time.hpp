@@ -37,6 +37,7 @@ struct PieceCost {
   PassTime backward_input;   ///< with what is recomputed
   PassTime backward_weight;
   double kept_bytes = 0;     ///< from forward until backward
+  double pending_bytes = 0;  ///< besides, between the two halves of a split backward
   double working_bytes = 0;  ///< besides, while its backward runs: what is recomputed
   double temporary_bytes = 0;  ///< alive in its largest operation
 };

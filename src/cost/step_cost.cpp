@@ -29,8 +29,7 @@ DataGroups data_groups(const ParallelLayout& layout, const Cluster& cluster) {
   const int shard = layout.zero_group > 0 ? layout.zero_group : ranks;
   const std::int64_t stride = layout.tensor_parallel;
   return {place_group(cluster, stride, ranks), place_group(cluster, stride, shard),
-          place_group(cluster, stride * shard, ranks / shard), shard,
-          job_nodes(layout, cluster)};
+          place_group(cluster, stride * shard, ranks / shard), shard, job_nodes(layout, cluster)};
 }
 
 /// Seconds of data-parallel communication for `parameters` of one rank.
@@ -55,6 +54,19 @@ DataCommunication data_communication(double parameters, const ParallelLayout& la
           seconds(CollectiveKind::all_gather, weights, groups.shard)};
 }
 
+/// Parameters of one rank, and how many of them it owns where states are sharded. Each piece that
+/// is gathered and reduced on its own (a layer, the table, the positions, the final norm, the head)
+/// is padded to a multiple of the ranks that share it, as the trainer and FSDP do.
+struct RankParameters {
+  std::int64_t whole = 0;
+  std::int64_t shard = 0;
+
+  void add(std::int64_t elements, std::int64_t pieces, int shard_ranks) {
+    whole += pieces * elements;
+    shard += pieces * ceil_divide(elements, shard_ranks);
+  }
+};
+
 /// Adds to a pass the part of `communication` that does not hide behind it.
 void expose(double communication, double share, PassTime& pass) {
   const double hidden = std::min(communication, share * pass.total());
@@ -70,8 +82,8 @@ void finish(ChunkCost& chunk) {
 
 }  // namespace
 
-PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout,
-                       const Cluster& cluster, const StackProfile& profile) {
+PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout, const Cluster& cluster,
+                       const StackProfile& profile) {
   const LayerShard shard{.micro_batch_size = layout.micro_batch_size,
                          .seq_length = job.seq_length,
                          .vocab = padded_vocab(job, layout.tensor_parallel),
@@ -82,10 +94,9 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout,
                          .attention = layout.attention,
                          .norm = layout.norm,
                          .precision = layout.precision};
-  const LayerGroups groups{
-      place_group(cluster, 1, layout.tensor_parallel),
-      place_group(cluster, layout.tensor_parallel, layout.context_parallel),
-      job_nodes(layout, cluster)};
+  const LayerGroups groups{place_group(cluster, 1, layout.tensor_parallel),
+                           place_group(cluster, layout.tensor_parallel, layout.context_parallel),
+                           job_nodes(layout, cluster)};
   const auto piece = [&](const std::vector<Operation>& operations, Recompute recompute) {
     return piece_cost(operations, recompute, layer_input_bytes(job.model, shard),
                       layout.overlap_tensor_parallel, groups, cluster, profile);
@@ -106,8 +117,8 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
   const DataGroups groups = data_groups(layout, cluster);
   const int data_ranks = layout.data_parallel * layout.context_parallel;
   const double hiding = layout.overlap_data_parallel ? profile.data_parallel_overlap : 0;
-  const bool reduces_every_micro_batch = profile.defaults.reduce_every_micro_batch &&
-                                         ranks > 1 && data_ranks > 1 && layout.zero_stage <= 1;
+  const bool reduces_every_micro_batch = profile.defaults.reduce_every_micro_batch && ranks > 1 &&
+                                         data_ranks > 1 && layout.zero_stage <= 1;
   const std::int64_t pipeline_stride = std::int64_t{layout.tensor_parallel} * data_ranks;
 
   StepCost step;
@@ -117,7 +128,7 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
   step.chunks.resize(stages);
   step.ranks.resize(ranks);
 
-  std::vector<std::int64_t> rank_parameters(ranks, 0);
+  std::vector<RankParameters> rank_parameters(ranks);
   const double host_bandwidth = cluster.host_link_bandwidth * profile.host_link;
 
   for (int stage = 0; stage < stages; ++stage) {
@@ -127,10 +138,12 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
     chunk.backward_input += pieces.layer.backward_input.scaled(count);
     chunk.backward_weight += pieces.layer.backward_weight.scaled(count);
     chunk.kept_bytes = pieces.layer.kept_bytes * count;
+    chunk.pending_bytes = pieces.layer.pending_bytes * count;
     chunk.working_bytes = count > 0 ? profile.activation_factor * pieces.layer.working_bytes +
                                           profile.buffer_layers * pieces.layer.temporary_bytes
                                     : 0;
-    std::int64_t parameters = per_layer * layers[stage];
+    RankParameters stage_parameters;
+    stage_parameters.add(per_layer, layers[stage], groups.shard_ranks);
 
     const bool first = stage == 0;
     const bool last = stage == stages - 1;
@@ -143,7 +156,10 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
     };
     if (first) {
       add(pieces.embedding);
-      parameters += embedding_parameters(job.model, vocab, layout.tensor_parallel);
+      const std::int64_t table = vocab / layout.tensor_parallel * job.model.hidden;
+      stage_parameters.add(table, 1, groups.shard_ranks);
+      stage_parameters.add(embedding_parameters(job.model, vocab, layout.tensor_parallel) - table,
+                           1, groups.shard_ranks);
     }
     if (last) {
       // The logits are the head's own: they have a factor of their own and live in one micro-batch.
@@ -151,9 +167,15 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
       head.working_bytes = profile.logits_factor * head.kept_bytes;
       head.kept_bytes = 0;
       add(head);
-      parameters += head_parameters(job.model, vocab, layout.tensor_parallel,
-                                    job.model.tied_embeddings && ranks == 1);
+      const auto head_and_norm = [&](bool shares_table) {
+        return head_parameters(job.model, vocab, layout.tensor_parallel, shares_table);
+      };
+      const std::int64_t norm = head_and_norm(true);
+      stage_parameters.add(norm, 1, groups.shard_ranks);
+      stage_parameters.add(head_and_norm(job.model.tied_embeddings && ranks == 1) - norm, 1,
+                           groups.shard_ranks);
     }
+    const std::int64_t parameters = stage_parameters.whole;
     if (ranks > 1) chunk.forward.host += profile.micro_batch_s;
     if (ranks > 1) chunk.backward_input.host += profile.micro_batch_s;
     if (!last) {
@@ -174,8 +196,8 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
     if (data_ranks > 1 && layout.zero_stage >= 2) {
       // Sharded gradients cannot accumulate whole: every micro-batch reduces its own. Sharded
       // weights are gathered for forward and again for backward.
-      const DataCommunication traffic = data_communication(
-          static_cast<double>(parameters), layout, groups, cluster, profile);
+      const DataCommunication traffic =
+          data_communication(static_cast<double>(parameters), layout, groups, cluster, profile);
       if (layout.zero_stage == 3) expose(traffic.gather_s, hiding, chunk.forward);
       expose((layout.zero_stage == 3 ? traffic.gather_s : 0) + traffic.reduce_s, hiding,
              chunk.backward_input);
@@ -197,22 +219,24 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
       expose(seconds, hiding, chunk.backward_input);
     }
     finish(chunk);
-    rank_parameters[stage % ranks] += parameters;
+    rank_parameters[stage % ranks].whole += stage_parameters.whole;
+    rank_parameters[stage % ranks].shard += stage_parameters.shard;
   }
 
   for (int rank = 0; rank < ranks; ++rank) {
     RankCost& cost = step.ranks[rank];
-    const std::int64_t parameters = rank_parameters[rank];
-    const std::int64_t shard = ceil_divide(parameters, groups.shard_ranks);
     const int zero = layout.zero_stage;
+    const std::int64_t shard = rank_parameters[rank].shard;
+    const std::int64_t parameters =
+        zero == 0 ? rank_parameters[rank].whole : shard * groups.shard_ranks;
     const bool master = element_bytes(layout.precision) < 4;
     const std::int64_t state_bytes = master ? 12 : 8;
     const std::int64_t weight_bytes = element_bytes(layout.precision);
     const std::int64_t gradient_bytes = element_bytes(layout.gradient_dtype);
 
     if (data_ranks > 1 && zero <= 1) {
-      const DataCommunication traffic = data_communication(
-          static_cast<double>(parameters), layout, groups, cluster, profile);
+      const DataCommunication traffic =
+          data_communication(static_cast<double>(parameters), layout, groups, cluster, profile);
       double last_backward = 0;
       for (int stage = rank; stage < stages; stage += ranks) {
         const ChunkCost& chunk = step.chunks[stage];
@@ -261,14 +285,22 @@ std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<int>&
   for (int rank = 0; rank < ranks; ++rank) {
     MemoryUse use = step.ranks[rank].states;
     double kept = 0;
+    double pending = 0;
     double chunks = 0;
     for (std::size_t stage = rank; stage < step.chunks.size(); stage += ranks) {
       kept += step.chunks[stage].kept_bytes;
+      pending += step.chunks[stage].pending_bytes;
       chunks += 1;
       use.workspace = std::max(use.workspace, step.chunks[stage].working_bytes);
     }
     // Chunks of a rank differ by a layer at most: a chunk in flight holds their mean.
-    const double activations = profile.activation_factor * kept / chunks * in_flight[rank];
+    // Of ZB-H1's weight passes, `rank` wait while one input pass goes on.
+    const double waiting =
+        layout.schedule == ScheduleKind::zb_h1
+            ? static_cast<double>(std::min<std::int64_t>(step.num_micro_batches, rank + 1))
+            : 0;
+    const double activations =
+        profile.activation_factor * (kept * in_flight[rank] + pending * waiting) / chunks;
     if (layout.offload.activations) {
       use.host += activations;
       use.activations = std::min(activations, 2 * kept / chunks);

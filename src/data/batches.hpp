@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 
+#include "base/error.hpp"
 #include "data/token_source.hpp"
 
 namespace kumihimo {
@@ -30,6 +30,10 @@ class SampleOrder {
   std::uint64_t seed_;
   bool shuffle_;
 };
+
+/// The order of a corpus, or an Error that names it where it is shorter than one window.
+Expected<SampleOrder> order_samples(const TokenSource& source, std::int64_t seq_length,
+                                    std::uint64_t seed, bool shuffle);
 
 /// Fills inputs and targets of one micro-batch: sequence s of it is sample first_sample + s; inputs
 /// are the window's first seq_length tokens, targets the same moved by one.

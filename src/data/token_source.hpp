@@ -28,11 +28,13 @@ class TokenSource {
 /// Opens a corpus, told by its content or name, and maps it into memory:
 /// - *.bin of llm.c: header of 256 int32 (magic 20240520, version 1, tokens), then uint16 tokens;
 ///   or magic 20240801 (version 1, llama-3), then uint32 tokens;
-/// - *.bin beside a *.idx of Megatron-LM (magic "MMIDIDX\0\0", version 1): its documents, one after
-///   the other, dtype as the index says;
+/// - *.bin beside a *.idx of Megatron-LM (magic "MMIDIDX\0\0", version 1), given as either file or
+///   as the prefix of both: its documents, one after the other, dtype as the index says;
 /// - anything else: text, a token a byte (vocabulary 256).
 /// `vocab`: the model's; a token that reaches it is an Error naming file, position and token (all
 /// tokens are looked at once). An Error also for a missing, empty, truncated or unreadable file.
+/// A file that is changed while it is open makes read(), or this, throw (see MappedFile for what
+/// that cannot catch).
 Expected<std::unique_ptr<TokenSource>> open_tokens(const std::filesystem::path& path,
                                                    std::int64_t vocab);
 

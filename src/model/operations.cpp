@@ -32,8 +32,7 @@ class Builder {
   void norm(std::string_view name, bool input_is_kept_here) {
     const double elements = norm_tokens_ * hidden();
     const NormTraffic traffic = norm_traffic(shard_.norm, width_);
-    Operation operation{.name = name, .kind = OperationKind::norm,
-                        .norm = shard_.norm};
+    Operation operation{.name = name, .kind = OperationKind::norm, .norm = shard_.norm};
     operation.forward = {5 * elements, traffic.forward * elements, traffic.forward_kernels};
     operation.backward_input = {10 * elements, traffic.backward * elements,
                                 traffic.backward_kernels};
@@ -46,8 +45,8 @@ class Builder {
   /// A norm over head_dim of queries and keys (Qwen3); keeps its input.
   void head_norm(double elements) {
     const NormTraffic traffic = norm_traffic(shard_.norm, width_);
-    Operation operation{.name = "query and key norm", .kind = OperationKind::norm,
-                        .norm = shard_.norm};
+    Operation operation{
+        .name = "query and key norm", .kind = OperationKind::norm, .norm = shard_.norm};
     operation.forward = {5 * elements, traffic.forward * elements, 2 * traffic.forward_kernels};
     operation.backward_input = {10 * elements, traffic.backward * elements,
                                 2 * traffic.backward_kernels};
@@ -58,23 +57,24 @@ class Builder {
 
   /// Product of [tokens, in] with [in, out], split so that this rank holds in x out of it. Keeps
   /// its input when `kept_input_bytes` says so (a product that shares its input keeps it once).
-  void matmul(std::string_view name, double in, double out, double kept_input_bytes, bool bias,
-              bool always_16_bit = false) {
+  /// `pending`: tokens whose gradient a separate weight pass waits for; the rest is gathered then.
+  void matmul(std::string_view name, double in, double out, double kept_input_bytes, double pending,
+              bool bias, bool always_16_bit = false) {
     const bool in_fp8 = shard_.precision == Precision::fp8 && !always_16_bit;
-    const Precision precision = shard_.precision == Precision::fp8 && always_16_bit
-                                    ? Precision::bf16
-                                    : shard_.precision;
+    const Precision precision =
+        shard_.precision == Precision::fp8 && always_16_bit ? Precision::bf16 : shard_.precision;
     const double operand = in_fp8 ? 1 : width_;
     Operation operation{.name = name, .kind = OperationKind::matmul, .precision = precision};
     const double flops = 2 * tokens_ * in * out;
     operation.forward = {flops, operand * (tokens_ * in + in * out) + width_ * tokens_ * out,
                          bias ? 2.0 : 1.0};
-    operation.backward_input = {flops,
-                                operand * (tokens_ * out + in * out) + width_ * tokens_ * in, 1};
+    operation.backward_input = {flops, operand * (tokens_ * out + in * out) + width_ * tokens_ * in,
+                                1};
     operation.backward_weight = {flops, operand * tokens_ * (in + out) + 4 * in * out,
                                  bias ? 2.0 : 1.0};
     operation.live_bytes = width_ * tokens_ * (in + out);
     operation.saved_bytes = kept_input_bytes;
+    operation.pending_bytes = width_ * pending * out;
     operations_.push_back(operation);
     if (in_fp8) quantise(in, out);
   }
@@ -136,8 +136,7 @@ class Builder {
     const double query = tokens_ * heads * head_dim;
     const double scores = tokens_ * heads * seq;  // one per query and key
     Operation operation{.name = "attention core", .kind = OperationKind::attention};
-    operation.precision =
-        shard_.precision == Precision::fp8 ? Precision::bf16 : shard_.precision;
+    operation.precision = shard_.precision == Precision::fp8 ? Precision::bf16 : shard_.precision;
     operation.attention = shard_.attention;
     operation.attention_core = true;
 
@@ -157,9 +156,8 @@ class Builder {
       const double backward_bytes = fused ? 9 * width_ + 1 : 11 * width_ + 2;
       operation.forward = {flops, width_ * (2 * query + 2 * kv) + forward_bytes * scores,
                            fused ? 4.0 : 7.0};
-      operation.backward_input = {2 * flops,
-                                  width_ * (4 * query + 4 * kv) + backward_bytes * scores,
-                                  fused ? 6.0 : 9.0};
+      operation.backward_input = {
+          2 * flops, width_ * (4 * query + 4 * kv) + backward_bytes * scores, fused ? 6.0 : 9.0};
       // Softmax output, the same after dropout, and its mask: 5 a s^2 b in arXiv:2205.05198. The
       // kernels keep them at rate zero, too.
       operation.saved_bytes = (2 * width_ + 1) * scores;
@@ -222,7 +220,8 @@ std::vector<Operation> layer_operations(const TransformerShape& shape, const Lay
   // theirs (the normalised input stays split under sequence parallelism and is gathered again).
   build.norm("attention norm", true);
   build.enter_tensor_parallel("attention input");
-  build.matmul("qkv projection", hidden, query + 2 * key_value, width * residual, shape.qkv_bias);
+  build.matmul("qkv projection", hidden, query + 2 * key_value, width * residual, tokens,
+               shape.qkv_bias);
   // Splits the projection and rotates queries and keys. Its outputs, queries, keys and values, are
   // the attention core's inputs: kept even when the core is computed again.
   build.elementwise("rotary and split", tokens * (query + key_value), 2 * width, 2 * width,
@@ -230,7 +229,8 @@ std::vector<Operation> layer_operations(const TransformerShape& shape, const Lay
                     shape.positions == Positions::rotary ? 4 : 1);
   if (shape.qk_norm) build.head_norm(tokens * (query + key_value));
   build.attention_core();
-  build.matmul("attention output", query, hidden, width * tokens * query, shape.output_bias);
+  build.matmul("attention output", query, hidden, width * tokens * query, build.norm_tokens(),
+               shape.output_bias);
   build.leave_tensor_parallel("attention output reduction");
   build.elementwise("attention residual", residual, (3 + mask) * width, (1 + mask) * width,
                     mask * residual, 1);
@@ -238,13 +238,15 @@ std::vector<Operation> layer_operations(const TransformerShape& shape, const Lay
   build.norm("mlp norm", true);
   build.enter_tensor_parallel("mlp input");
   if (shape.activation == Activation::swiglu) {
-    build.matmul("gate and up projection", hidden, 2 * ffn, width * residual, shape.mlp_bias);
+    build.matmul("gate and up projection", hidden, 2 * ffn, width * residual, tokens,
+                 shape.mlp_bias);
     build.elementwise("swiglu", tokens * ffn, 3 * width, 5 * width, 2 * width * tokens * ffn, 1);
   } else {
-    build.matmul("up projection", hidden, ffn, width * residual, shape.mlp_bias);
+    build.matmul("up projection", hidden, ffn, width * residual, tokens, shape.mlp_bias);
     build.elementwise("gelu", tokens * ffn, 2 * width, 3 * width, width * tokens * ffn, 1);
   }
-  build.matmul("down projection", ffn, hidden, width * tokens * ffn, shape.mlp_bias);
+  build.matmul("down projection", ffn, hidden, width * tokens * ffn, build.norm_tokens(),
+               shape.mlp_bias);
   build.leave_tensor_parallel("mlp output reduction");
   build.elementwise("mlp residual", residual, (3 + mask) * width, (1 + mask) * width,
                     mask * residual, 1);
@@ -269,7 +271,7 @@ std::vector<Operation> head_operations(const TransformerShape& shape, const Laye
   const double logits = static_cast<double>(shard.vocab) / shard.tensor_parallel;
   build.norm("final norm", true);
   build.enter_tensor_parallel("head input");
-  build.matmul("head", build.hidden(), logits, width * residual, false, true);
+  build.matmul("head", build.hidden(), logits, width * residual, 0, false, true);
   const double held = shard.vocab_parallel_loss ? logits : static_cast<double>(shard.vocab);
   build.gather_logits(held);
   // Logits are cast to fp32; maximum, exponentials, sum and gradient are passes over them.
@@ -285,8 +287,8 @@ std::vector<Operation> head_operations(const TransformerShape& shape, const Laye
 
 double boundary_bytes(const TransformerShape& shape, const LayerShard& shard, bool scatter_gather) {
   const bool split = scatter_gather || shard.sequence_parallel;
-  return shard.tokens() / (split ? shard.tensor_parallel : 1) *
-         static_cast<double>(shape.hidden) * element_bytes(shard.precision);
+  return shard.tokens() / (split ? shard.tensor_parallel : 1) * static_cast<double>(shape.hidden) *
+         element_bytes(shard.precision);
 }
 
 double layer_input_bytes(const TransformerShape& shape, const LayerShard& shard) {

@@ -56,6 +56,7 @@ struct Operation {
   Collective backward_weight_collective;  ///< sequence parallel: inputs are gathered again
   double live_bytes = 0;      ///< activations that it reads and writes, alive while it runs
   double saved_bytes = 0;     ///< kept from forward for backward, when nothing is recomputed
+  double pending_bytes = 0;   ///< kept for a separate weight pass: the gradient of a product's output
   AttentionKernel attention = AttentionKernel::flash2;  ///< of an attention core
   NormKernel norm = NormKernel::fused;                  ///< of a norm
   bool attention_core = false;  ///< computed again, not kept, under Recompute::selective

@@ -33,4 +33,18 @@ double model_flops_per_token(const TransformerShape& shape, std::int64_t seq_len
                                 static_cast<double>(seq_length);
 }
 
+double recomputed_flops_per_token(const TransformerShape& shape, std::int64_t seq_length,
+                                  Recompute recompute) {
+  const double layers = static_cast<double>(shape.layers);
+  const double attention = 4.0 * layers * static_cast<double>(shape.heads) *
+                           static_cast<double>(shape.head_dim) * static_cast<double>(seq_length);
+  switch (recompute) {
+    case Recompute::none: return 0;
+    case Recompute::selective: return attention;
+    case Recompute::full:
+      return attention + 2.0 * layers * static_cast<double>(count_parameters(shape).per_layer());
+  }
+  return 0;
+}
+
 }  // namespace kumihimo

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "model/kernels.hpp"
 #include "model/transformer.hpp"
 
 namespace kumihimo {
@@ -36,5 +37,10 @@ enum class AttentionCount { full, causal };
 /// Source: Chowdhery et al. 2022, arXiv:2204.02311, appendix B.
 double model_flops_per_token(const TransformerShape& shape, std::int64_t seq_length,
                              AttentionCount attention);
+
+/// What recomputation adds to them, in the full attention count: every layer's forward pass, or the
+/// attention core's.
+double recomputed_flops_per_token(const TransformerShape& shape, std::int64_t seq_length,
+                                  Recompute recompute);
 
 }  // namespace kumihimo

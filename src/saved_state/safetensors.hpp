@@ -51,7 +51,8 @@ Expected<SafetensorsHeader> parse_safetensors_header(std::string_view bytes,
 /// Errors of the system (full disk) are thrown as std::system_error with path and call.
 class SliceFile {
  public:
-  /// Creates the file at its full length with `preamble` (by one rank, before the others open it).
+  /// Creates the file at its full length with `preamble` (by one rank, before the others open it),
+  /// and reserves its space where the file system can: a full disk is found here.
   static void create(const std::filesystem::path& path, std::string_view preamble,
                      std::int64_t file_bytes);
   enum class Mode { read, write };

@@ -63,7 +63,7 @@ bool fits(const Prediction& prediction, const SearchRequest& request) {
   return prediction.peak_memory_bytes <= memory_limit(request);
 }
 
-MemoryCategory largest_memory_category(const Prediction& prediction) {
+LargestMemory largest_memory_category(const Prediction& prediction) {
   KUMIHIMO_CHECK(!prediction.memory.empty());
   const MemoryUse& fullest = *std::ranges::max_element(prediction.memory, {}, &MemoryUse::total);
   const NamedCategory& category = memory_categories[largest_memory_category(fullest)];

@@ -40,7 +40,7 @@ std::vector<int> next_to(int own, int least, int most) {
 std::string memory_reason(const Prediction& prediction, const SearchRequest& request) {
   const double device = static_cast<double>(request.cluster.device.memory);
   const double allowed = std::min(device, request.max_memory_bytes);
-  const MemoryCategory largest = largest_memory_category(prediction);
+  const LargestMemory largest = largest_memory_category(prediction);
   const std::string needs =
       fmt::format("needs {} of {}, {} of them {}", format_bytes(prediction.peak_memory_bytes),
                   format_bytes(allowed), format_bytes(largest.bytes), largest.name);

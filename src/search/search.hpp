@@ -87,11 +87,11 @@ SearchResult search(const SearchRequest& request, std::stop_token stop = {},
 bool fits(const Prediction& prediction, const SearchRequest& request);
 
 /// The largest category of the fullest rank ("activations") and its bytes.
-struct MemoryCategory {
+struct LargestMemory {
   std::string name;
   double bytes = 0;
 };
-MemoryCategory largest_memory_category(const Prediction& prediction);
+LargestMemory largest_memory_category(const Prediction& prediction);
 
 /// Price of 10^12 trained tokens; nothing where the cluster states no price.
 std::optional<double> cost_per_trillion_tokens(const Prediction& prediction,

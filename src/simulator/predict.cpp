@@ -16,31 +16,12 @@ double exposed_communication_s(const StepCost& step, int rank) {
   for (std::size_t stage = rank; stage < step.chunks.size(); stage += step.ranks.size()) {
     const ChunkCost& chunk = step.chunks[stage];
     for (const PassTime* pass : {&chunk.forward, &chunk.backward_input, &chunk.backward_weight}) {
-      per_micro_batch += pass->tensor_comm + pass->context_comm + pass->pipeline_comm + pass->data_comm;
+      per_micro_batch +=
+          pass->tensor_comm + pass->context_comm + pass->pipeline_comm + pass->data_comm;
     }
   }
-  return per_micro_batch * static_cast<double>(step.num_micro_batches) +
-         step.ranks[rank].reduce_s + step.ranks[rank].gather_s;
-}
-
-/// Recomputed model FLOPs over model FLOPs, in the PaLM count: full recompute repeats each layer's
-/// forward (a third of its work), selective the attention core's.
-double recompute_share(const TrainingJob& job, Recompute recompute) {
-  const TransformerShape& shape = job.model;
-  const ParameterCount parameters = count_parameters(shape);
-  const double total = model_flops_per_token(shape, job.seq_length, AttentionCount::full);
-  const double layers = static_cast<double>(shape.layers);
-  const double attention_forward = 4.0 * layers * static_cast<double>(shape.heads) *
-                                   static_cast<double>(shape.head_dim) *
-                                   static_cast<double>(job.seq_length);
-  switch (recompute) {
-    case Recompute::none: return 0;
-    case Recompute::selective: return attention_forward / total;
-    case Recompute::full:
-      return (attention_forward + 2.0 * layers * static_cast<double>(parameters.per_layer())) /
-             total;
-  }
-  return 0;
+  return per_micro_batch * static_cast<double>(step.num_micro_batches) + step.ranks[rank].reduce_s +
+         step.ranks[rank].gather_s;
 }
 
 }  // namespace
@@ -73,7 +54,9 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
   result.mfu = flops * tokens / peak;
   result.mfu_causal =
       model_flops_per_token(job.model, job.seq_length, AttentionCount::causal) * tokens / peak;
-  result.hfu = result.mfu * (1 + recompute_share(job, layout.recompute));
+  result.hfu =
+      result.mfu *
+      (1 + recomputed_flops_per_token(job.model, job.seq_length, layout.recompute) / flops);
 
   result.fits_probability =
       normal_cdf(std::log(static_cast<double>(cluster.device.memory) / result.peak_memory_bytes) /
@@ -87,9 +70,9 @@ Prediction predict(const TrainingJob& job, const ParallelLayout& layout, const C
   const PieceCosts pieces = piece_costs(job, layout, cluster, profile);
   const std::int64_t micro_batches =
       job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-  const auto schedule = make_schedule(layout.schedule, layout.pipeline_parallel,
-                                      layout.virtual_stages_per_rank,
-                                      static_cast<int>(micro_batches));
+  const auto schedule =
+      make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
+                    static_cast<int>(micro_batches));
   return predict(pieces, *schedule, job, layout, cluster, profile);
 }
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <iterator>
-#include <nlohmann/json.hpp>
+
+#include "simulator/trace_events.hpp"
 
 namespace kumihimo {
 namespace {
@@ -18,39 +18,7 @@ std::string_view name_of(ActionKind kind) {
   return "?";
 }
 
-/// Writes events one by one: a step of a long pipeline has hundreds of thousands.
-class Events {
- public:
-  void name(std::string_view what, int rank, std::string_view value) {
-    begin();
-    fmt::format_to(out(), R"({{"name":"{}","ph":"M","pid":0,"tid":{},"args":{{"name":{}}}}})", what,
-                   rank, nlohmann::json(value).dump());
-  }
-
-  void slice(std::string_view label, int rank, double start_s, double end_s,
-             std::string_view arguments = "") {
-    if (end_s <= start_s) return;
-    begin();
-    fmt::format_to(out(),
-                   R"({{"name":"{}","ph":"X","pid":0,"tid":{},"ts":{:.3f},"dur":{:.3f},)"
-                   R"("args":{{{}}}}})",
-                   label, rank, start_s * 1e6, (end_s - start_s) * 1e6, arguments);
-  }
-
-  std::string finish() && { return std::move(text_) + "\n],\"displayTimeUnit\":\"ms\"}\n"; }
-
- private:
-  void begin() {
-    text_ += first_ ? "\n" : ",\n";
-    first_ = false;
-  }
-  std::back_insert_iterator<std::string> out() { return std::back_inserter(text_); }
-
-  std::string text_ = "{\"traceEvents\":[";
-  bool first_ = true;
-};
-
-void add_end_of_step(Events& events, const StepCost& cost, const SimulatedStep& played) {
+void add_end_of_step(TraceEvents& events, const StepCost& cost, const SimulatedStep& played) {
   const int ranks = static_cast<int>(cost.ranks.size());
   double reduced = 0, updated = 0;
   for (int rank = 0; rank < ranks; ++rank) {
@@ -74,7 +42,7 @@ void add_end_of_step(Events& events, const StepCost& cost, const SimulatedStep& 
 
 std::string chrome_trace(const Schedule& schedule, const StepCost& cost,
                          const SimulatedStep& played, std::string_view title) {
-  Events events;
+  TraceEvents events;
   events.name("process_name", 0, title);
   for (int rank = 0; rank < schedule.pipeline_parallel; ++rank) {
     events.name("thread_name", rank, fmt::format("pipeline rank {}", rank));

@@ -49,8 +49,6 @@ class AttentionMemory {
   bool flash_;
 };
 
-inline constexpr AttentionKernel materialising_attention_kernels[] = {
-    AttentionKernel::unfused, AttentionKernel::fused_softmax};
 inline constexpr AttentionKernel all_attention_kernels[] = {
     AttentionKernel::unfused, AttentionKernel::fused_softmax, AttentionKernel::flash1,
     AttentionKernel::flash2, AttentionKernel::flash3};

@@ -61,6 +61,7 @@ class HostMatrix {
     }
   }
 
+  /// A const HostMatrix is one whose shape stays: like any Matrix, its view can be written to.
   Matrix view() const { return {const_cast<Line*>(lines_.data()), rows_, cols_, stride_, dtype_}; }
   operator Matrix() const { return view(); }  // a kernel's argument
 

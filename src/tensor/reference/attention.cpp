@@ -154,8 +154,9 @@ void ReferenceKernels::materialised_forward(const AttentionShape& shape, const M
     for (std::int64_t row = 0; row < scores.rows; ++row) {
       const std::int64_t seen = row % shape.seq_length + 1;
       write_softmax(scores, probabilities, row, seen);
-      for (std::int64_t key = seen; key < shape.seq_length; ++key)
+      for (std::int64_t key = seen; key < shape.seq_length; ++key) {
         write(probabilities, row, key, 0);
+      }
     }
   } else {
     const Matrix masked = workspace_.take(scores.rows, scores.cols, scores.dtype);

@@ -8,8 +8,7 @@ namespace {
 bool is_fp8(DType dtype) { return dtype == DType::fp8_e4m3 || dtype == DType::fp8_e5m2; }
 
 /// Element (row, col) of op(matrix).
-double read_transposed(const Matrix& matrix, Transpose transpose, std::int64_t row,
-                       std::int64_t col) {
+double read_operand(const Matrix& matrix, Transpose transpose, std::int64_t row, std::int64_t col) {
   return transpose == Transpose::yes ? read(matrix, col, row) : read(matrix, row, col);
 }
 
@@ -29,7 +28,7 @@ void ReferenceKernels::matmul(const Matrix& a, Transpose transpose_a, const Matr
     for (std::int64_t col = 0; col < c.cols; ++col) {
       double sum = 0;
       for (std::int64_t i = 0; i < depth; ++i) {
-        sum += read_transposed(a, transpose_a, row, i) * read_transposed(b, transpose_b, i, col);
+        sum += read_operand(a, transpose_a, row, i) * read_operand(b, transpose_b, i, col);
       }
       const double before = accumulate == Accumulate::yes ? read(c, row, col) : 0;
       write(c, row, col, before + alpha * sum);

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 constexpr CatalogKind all_kinds[] = {CatalogKind::models, CatalogKind::clusters,
-                                     CatalogKind::stacks};
+                                     CatalogKind::stacks, CatalogKind::texts};
 
 fs::path source_path(const EmbeddedFile& file) {
   const fs::path catalog = fs::path(KUMIHIMO_SOURCE_DIR) / "catalog";
@@ -25,6 +25,7 @@ fs::path source_path(const EmbeddedFile& file) {
     case CatalogKind::models: return catalog / "models" / (name + ".json");
     case CatalogKind::clusters: return catalog / "clusters" / (name + ".toml");
     case CatalogKind::stacks: return catalog / "stacks" / (name + ".toml");
+    case CatalogKind::texts: return catalog / "texts" / (name + ".txt");
   }
   return {};
 }
@@ -40,12 +41,12 @@ TEST(EmbeddedCatalog, EveryFileIsTheSourceToTheByte) {
 
 TEST(EmbeddedCatalog, HoldsEveryFileOfTheSourceTree) {
   std::size_t count = 0;
-  for (const char* kind : {"models", "clusters", "stacks"}) {
+  for (const char* kind : {"models", "clusters", "stacks", "texts"}) {
     const fs::path folder = fs::path(KUMIHIMO_SOURCE_DIR) / "catalog" / kind;
     if (!fs::is_directory(folder)) continue;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
       const fs::path extension = entry.path().extension();
-      count += extension == ".json" || extension == ".toml" ? 1 : 0;
+      count += extension == ".json" || extension == ".toml" || extension == ".txt" ? 1 : 0;
     }
   }
   EXPECT_EQ(embedded_catalog().size(), count);

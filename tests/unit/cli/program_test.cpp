@@ -9,29 +9,19 @@
 #include <vector>
 
 #include "cli/version.hpp"
+#include "support/program_runs.hpp"
 
 namespace kumihimo {
 namespace {
 
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
-struct Outcome {
-  int code;
-  std::string out;
-  std::string err;
-};
+using kumihimo::testing::Outcome;
 
 Outcome run(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "kumihimo");
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  const int code = run_program(static_cast<int>(argv.size()), argv.data());
-  const std::string out = testing::internal::GetCapturedStdout();
-  return {code, out, testing::internal::GetCapturedStderr()};
+  return kumihimo::testing::run_kumihimo(std::move(arguments));
 }
 
 const std::string inputs = KUMIHIMO_SOURCE_DIR "/tests/golden/inputs/";
@@ -61,8 +51,8 @@ TEST(Program, VersionIsThatOfTheProject) {
 }
 
 TEST(Program, EveryCommandHasHelpWithAnExample) {
-  for (const char* command : {"plan", "explain", "validate", "calibrate", "models", "clusters",
-                              "stacks", "completion", "manual"}) {
+  for (const char* command : {"plan", "explain", "validate", "calibrate", "train", "models",
+                              "clusters", "stacks", "completion", "manual"}) {
     const Outcome help = run({command, "--help"});
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_THAT(help.out,

@@ -62,11 +62,14 @@ TEST(StateBytes, EachZeroStageDividesOneStateMore) {
   EXPECT_GT(example.states().communication, 0);  // gathered layers
 }
 
-TEST(StateBytes, ShardsThatDoNotDivideArePadded) {
+TEST(StateBytes, EachPieceThatDoesNotDivideIsPadded) {
   Example example;
   example.layout.data_parallel = 7;
   example.layout.zero_stage = 1;
-  EXPECT_EQ(example.states().optimizer, 12 * ((weights + 6) / 7));
+  const Bytes layer = 64 * 3 * 64 + 64 * 64 + 3 * 64 * 96 + 2 * 64, table = 256 * 64, norm = 64;
+  const Bytes shard = 8 * ((layer + 6) / 7) + 2 * ((table + 6) / 7) + (norm + 6) / 7;
+  EXPECT_EQ(example.states().optimizer, 12 * shard);
+  EXPECT_EQ(example.states().gradients, 4 * 7 * shard);
 }
 
 TEST(StateBytes, AHybridGroupSharesAmongFewer) {

@@ -250,13 +250,13 @@ TEST(Prices, FollowFromThroughput) {
   EXPECT_DOUBLE_EQ(training_seconds(prediction, 1e12, 64), 1e12 / (2500.0 * 64));
 }
 
-TEST(MemoryCategory, IsTheLargestOfTheFullestRank) {
+TEST(LargestMemory, IsTheLargestOfTheFullestRank) {
   Prediction prediction;
   prediction.memory.resize(2);
   prediction.memory[0].weights = 50;
   prediction.memory[1].weights = 20;
   prediction.memory[1].activations = 40;
-  const MemoryCategory category = largest_memory_category(prediction);
+  const LargestMemory category = largest_memory_category(prediction);
   EXPECT_EQ(category.name, "activations");
   EXPECT_EQ(category.bytes, 40);
 }

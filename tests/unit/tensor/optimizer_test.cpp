@@ -62,6 +62,7 @@ TEST_P(Optimizer, AdamWFollowsItsFormulaStepByStep) {
 
   AdamW step;
   step.learning_rate = 1e-2f;
+  step.epsilon = 0.125f;  // large enough to show where it is added
   step.weight_decay = 0.1f;
   step.gradient_scale = 0.5f;
   for (int number = 1; number <= 20; ++number) {

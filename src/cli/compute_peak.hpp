@@ -1,0 +1,27 @@
+#pragma once
+
+#include <optional>
+
+#include "cli/agreement.hpp"
+#include "comm/world.hpp"
+#include "engine/training_options.hpp"
+
+namespace kumihimo {
+
+/// What MFU is measured against.
+struct ComputePeak {
+  double core_flop_per_s = 0;
+  double cores = 0;  ///< that the ranks can use together
+  bool measured = false;
+
+  double flop_per_s() const { return core_flop_per_s * cores; }
+};
+
+/// The peak of one core times the cores that all ranks together can use: their threads, but of each
+/// machine no more than it has. An emulated rank computes as if its cores were its own. `core`: the
+/// peak of a core, or nothing: then rank 0 measures it with the options' back end and storage,
+/// while the others wait. Called by all ranks.
+ComputePeak compute_peak(World& world, Agreement& agreement, const TrainingOptions& options,
+                         std::optional<double> core);
+
+}  // namespace kumihimo

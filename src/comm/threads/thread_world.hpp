@@ -1,0 +1,43 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "comm/communication_clock.hpp"
+#include "comm/threads/thread_job.hpp"
+#include "comm/world.hpp"
+
+namespace kumihimo {
+
+/// A rank that is a thread of this process.
+class ThreadWorld final : public World {
+ public:
+  ThreadWorld(ThreadJob& job, int rank, int size) : job_(job), rank_(rank), size_(size) {}
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  RankClock& clock() override { return clock_; }
+  std::string_view backend() const override { return "threads"; }
+  std::unique_ptr<CommunicationStream> make_stream() override;
+  std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,
+                                           CommunicationStream* stream) override;
+
+  /// make_group without a stream.
+  std::unique_ptr<ProcessGroup> make_own_group(std::span<const int> ranks);
+
+  /// This rank is about to fail: nobody shall wait for it.
+  void give_up() { job_.fail(rank_, ""); }
+
+ private:
+  ThreadJob& job_;
+  int rank_;
+  int size_;
+  WallClock clock_;
+  std::map<std::vector<int>, int> groups_made_;
+};
+
+/// run_threads, for a body that knows how its ranks run.
+void run_thread_worlds(int ranks, const std::function<void(ThreadWorld& world)>& body);
+
+}  // namespace kumihimo

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "tensor/device_memory.hpp"
+
+namespace kumihimo {
+
+/// Blocks of one size, all allocated at the start, handed out and taken back.
+class BlockPool {
+ public:
+  BlockPool(DeviceMemory& memory, MemoryCategory category, Bytes block_bytes, int blocks)
+      : buffer_(memory, category, block_bytes * blocks) {
+    for (int i = blocks - 1; i >= 0; --i) {
+      free_.push_back(static_cast<std::byte*>(buffer_.data()) + block_bytes * i);
+    }
+  }
+
+  void* acquire() {
+    KUMIHIMO_CHECK(!free_.empty());
+    void* block = free_.back();
+    free_.pop_back();
+    return block;
+  }
+  void release(void* block) { free_.push_back(block); }
+
+ private:
+  Buffer buffer_;
+  std::vector<void*> free_;
+};
+
+}  // namespace kumihimo

@@ -1,0 +1,381 @@
+#include "engine/model_states.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace kumihimo {
+namespace {
+
+std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+Matrix flat_matrix(const Buffer& buffer, DType dtype) {
+  return matrix_at(buffer.data(), 1, buffer.size() / bytes_of(dtype), dtype);
+}
+
+}  // namespace
+
+ModelStates::ModelStates(const TrainingOptions& options, std::vector<ParameterUnit> units,
+                         UseOrder use_order, std::vector<int> gradient_uses, DeviceMemory& memory,
+                         Kernels& kernels, Workspace& workspace, RankGroups& groups)
+    : optimizer_(options.optimizer),
+      zero_stage_(options.layout.zero_stage),
+      overlap_(options.layout.overlap_data_parallel),
+      sum_replicated_(options.layout.sequence_parallel),
+      data_ranks_(options.layout.data_parallel),
+      data_rank_(groups.place.data),
+      dtype_(storage_dtype(options.layout.precision)),
+      units_(std::move(units)),
+      states_(units_.size()),
+      use_order_(std::move(use_order)),
+      gradient_uses_(std::move(gradient_uses)),
+      kernels_(kernels),
+      workspace_(workspace),
+      groups_(groups),
+      scalar_memory_(memory, MemoryCategory::workspace, bytes_of(DType::fp64)) {
+  for (std::size_t i = 0; i < units_.size(); ++i) allocate(static_cast<int>(i), memory);
+  if (sharded_weights()) gathered_ = make_wholes(dtype_, memory);
+  if (sharded_gradients()) reduced_ = make_wholes(DType::fp32, memory);
+}
+
+void ModelStates::allocate(int index, DeviceMemory& memory) {
+  Unit& unit = state(index);
+  const std::int64_t elements = units_[static_cast<std::size_t>(index)].elements;
+  unit.shard = ceil_divide(elements, data_ranks_);
+  unit.begin = owns_all() ? 0 : std::min(elements, unit.shard * data_rank_);
+  unit.end = owns_all() ? elements : std::min(elements, unit.begin + unit.shard);
+
+  const std::int64_t whole = owns_all() ? elements : unit.shard * data_ranks_;
+  const std::int64_t owned = owns_all() ? elements : unit.shard;
+  const bool master = dtype_ != DType::fp32;
+  const bool second_moment = optimizer_.kind == OptimizerKind::adamw;
+  const std::int64_t states = 1 + (second_moment ? 1 : 0) + (master ? 1 : 0);
+  unit.weight_memory = Buffer(memory, MemoryCategory::weights,
+                              (sharded_weights() ? owned : whole) * bytes_of(dtype_));
+  unit.gradient_memory = Buffer(memory, MemoryCategory::gradients,
+                                (sharded_gradients() ? owned : whole) * bytes_of(DType::fp32));
+  unit.optimizer_memory =
+      Buffer(memory, MemoryCategory::optimizer, states * owned * bytes_of(DType::fp32));
+
+  unit.weights = flat_matrix(unit.weight_memory, dtype_);
+  unit.gradients = flat_matrix(unit.gradient_memory, DType::fp32);
+  const Matrix optimizer = flat_matrix(unit.optimizer_memory, DType::fp32);
+  std::int64_t taken = 0;
+  const auto take = [&] { return cols_of(optimizer, owned * taken++, owned); };
+  unit.m = take();
+  if (second_moment) unit.v = take();
+  if (master) unit.master = take();
+}
+
+bool ModelStates::is_layer(int unit) const {
+  return units_[static_cast<std::size_t>(unit)].kind == UnitKind::layer;
+}
+
+Matrix ModelStates::by_owner(void* data, int unit, DType dtype) const {
+  return matrix_at(data, data_ranks_, state(unit).shard, dtype);
+}
+
+// --- Whole units of sharded states
+
+ModelStates::Wholes ModelStates::make_wholes(DType dtype, DeviceMemory& memory) const {
+  Wholes wholes;
+  wholes.others.resize(units_.size());
+  for (int unit = 0; unit < std::ssize(units_); ++unit) {
+    const Bytes bytes = state(unit).shard * data_ranks_ * bytes_of(dtype);
+    const auto make = [&] { return Buffer(memory, MemoryCategory::communication, bytes); };
+    if (!is_layer(unit)) {
+      wholes.others[static_cast<std::size_t>(unit)].memory = make();
+    } else if (wholes.layers[0].memory.size() == 0) {  // layers are all of one size
+      for (Whole& whole : wholes.layers) whole.memory = make();
+    }
+  }
+  return wholes;
+}
+
+ModelStates::Whole& ModelStates::whole_of(Wholes& wholes, int unit) {
+  if (!is_layer(unit)) return wholes.others[static_cast<std::size_t>(unit)];
+  for (Whole& whole : wholes.layers) {
+    if (whole.unit == unit) return whole;
+  }
+  return wholes.layers[1 - wholes.current];
+}
+
+void ModelStates::wait(Whole& whole) {
+  if (!whole.ticket) return;
+  groups_.stream->wait(*whole.ticket);
+  whole.ticket.reset();
+}
+
+// --- Weights
+
+void ModelStates::begin_step() {
+  for (int unit = 0; unit < std::ssize(units_); ++unit) {
+    kernels_.fill(state(unit).gradients, 0);
+    state(unit).gradients_due = gradient_uses_[static_cast<std::size_t>(unit)];
+  }
+  next_use_ = 0;
+  if (!sharded_weights()) return;
+  for (Whole& whole : gathered_.layers) whole.unit = -1;
+  for (Whole& whole : gathered_.others) whole.unit = -1;
+  gather(use_order_.front());
+}
+
+/// Starts gathering a unit's weights unless a buffer has them, as when the backward pass begins
+/// with the layer with which the forward pass has ended.
+ModelStates::Whole& ModelStates::gather(int unit) {
+  Whole& whole = whole_of(gathered_, unit);
+  if (whole.unit == unit) return whole;
+  whole.unit = unit;
+  whole.ticket = groups_.stream->start_all_gather(*groups_.overlapped_data, state(unit).weights,
+                                                  by_owner(whole.memory.data(), unit, dtype_));
+  return whole;
+}
+
+Matrix ModelStates::use_weights(int unit) {
+  if (!sharded_weights()) return state(unit).weights;
+  KUMIHIMO_CHECK(next_use_ < use_order_.size() && use_order_[next_use_] == unit);
+  Whole& whole = gather(unit);
+  wait(whole);
+  if (is_layer(unit)) gathered_.current = &whole == &gathered_.layers[0] ? 0 : 1;
+  if (++next_use_ < use_order_.size()) gather(use_order_[next_use_]);
+  return flat_matrix(whole.memory, dtype_);
+}
+
+// --- Gradients
+
+Matrix ModelStates::gradients(int unit) {
+  if (!sharded_gradients()) return state(unit).gradients;
+  Whole& whole = whole_of(reduced_, unit);
+  if (whole.unit != unit || whole.ticket) {
+    add_reduced(whole);
+    whole.unit = unit;
+    kernels_.fill(flat_matrix(whole.memory, DType::fp32), 0);
+  }
+  if (is_layer(unit)) reduced_.current = &whole == &reduced_.layers[0] ? 0 : 1;
+  return flat_matrix(whole.memory, DType::fp32);
+}
+
+/// Adds what a reduction has left in this rank's row to its shard, and frees the buffer.
+void ModelStates::add_reduced(Whole& whole) {
+  if (!whole.ticket) return;
+  wait(whole);
+  const Matrix& shard = state(whole.unit).gradients;
+  kernels_.add(shard, own_row(by_owner(whole.memory.data(), whole.unit, DType::fp32)), shard);
+  whole.unit = -1;
+}
+
+void ModelStates::finish_gradients(int unit) {
+  if (sharded_gradients()) {
+    // A shard cannot take in a whole: every micro-batch is reduced on its own.
+    Whole& whole = whole_of(reduced_, unit);
+    sum_over_tensor_ranks(unit, flat_matrix(whole.memory, DType::fp32));
+    const Matrix all = by_owner(whole.memory.data(), unit, DType::fp32);
+    whole.ticket =
+        groups_.stream->start_reduce_scatter(*groups_.overlapped_data, all, own_row(all));
+    if (!overlap_) add_reduced(whole);
+    return;
+  }
+  KUMIHIMO_CHECK(state(unit).gradients_due > 0);
+  if (--state(unit).gradients_due > 0) return;
+  sum_over_tensor_ranks(unit, state(unit).gradients);
+  if (overlap_) start_reduction(unit);
+}
+
+/// Completes gradients of which each tensor-parallel rank has a part: of norms and biases under
+/// sequence parallelism, and of key/value heads that several ranks hold.
+void ModelStates::sum_over_tensor_ranks(int unit, const Matrix& flat) {
+  const ParameterUnit& u = units_[static_cast<std::size_t>(unit)];
+  if (sum_replicated_ && u.replicated > 0) {
+    groups_.tensor->all_reduce(cols_of(flat, 0, u.replicated));
+  }
+  if (groups_.kv_replicas->size() == 1) return;
+  if (u.kv_weights > 0) {
+    groups_.kv_replicas->all_reduce(cols_of(flat, u.kv_weights_offset, u.kv_weights));
+  }
+  if (u.kv_biases > 0) {
+    groups_.kv_replicas->all_reduce(cols_of(flat, u.kv_biases_offset, u.kv_biases));
+  }
+}
+
+void ModelStates::start_reduction(int unit) {
+  if (data_ranks_ == 1) return;
+  const Matrix& flat = state(unit).gradients;
+  if (owns_all()) {
+    reductions_.push_back(groups_.stream->start_all_reduce(*groups_.overlapped_data, flat));
+  } else {
+    const Matrix all = by_owner(flat.data, unit, DType::fp32);
+    reductions_.push_back(
+        groups_.stream->start_reduce_scatter(*groups_.overlapped_data, all, own_row(all)));
+  }
+}
+
+void ModelStates::end_gradients() {
+  if (sharded_gradients()) {
+    for (Whole& whole : reduced_.layers) add_reduced(whole);
+    for (Whole& whole : reduced_.others) add_reduced(whole);
+  } else {
+    if (!overlap_) {
+      for (int unit = 0; unit < std::ssize(units_); ++unit) start_reduction(unit);
+    }
+    for (const CommunicationStream::Ticket ticket : reductions_) groups_.stream->wait(ticket);
+    reductions_.clear();
+  }
+  sum_tied_gradients();
+}
+
+/// First and last stage each hold the tied table with a part of its gradient.
+void ModelStates::sum_tied_gradients() {
+  if (!groups_.tied_embedding) return;
+  for (int unit = 0; unit < std::ssize(units_); ++unit) {
+    const ParameterUnit& u = units_[static_cast<std::size_t>(unit)];
+    if (u.kind != UnitKind::table && !u.tied_copy) continue;
+    groups_.tied_embedding->all_reduce(owned_gradients(unit));
+  }
+}
+
+double ModelStates::gradient_norm() {
+  const Matrix sum = matrix_at(scalar_memory_.data(), 1, 1, DType::fp64);
+  const double zero = 0;
+  kernels_.upload(&zero, sum);
+  for (int unit = 0; unit < std::ssize(units_); ++unit) {
+    for (const OwnedPiece& piece : pieces_to_save(unit)) {
+      kernels_.sum_of_squares(cols_of(owned_gradients(unit), piece.offset, piece.count), sum);
+    }
+  }
+  groups_.all->all_reduce(sum);
+  double squares = 0;
+  kernels_.download(sum, &squares);
+  return std::sqrt(squares);
+}
+
+// --- Update
+
+void ModelStates::update(std::int64_t step, double learning_rate, double gradient_scale) {
+  const double count = static_cast<double>(step + 1);
+  AdamW adamw{.learning_rate = static_cast<float>(learning_rate),
+              .beta1 = static_cast<float>(optimizer_.beta1),
+              .beta2 = static_cast<float>(optimizer_.beta2),
+              .epsilon = static_cast<float>(optimizer_.epsilon),
+              .gradient_scale = static_cast<float>(gradient_scale),
+              .correction1 = static_cast<float>(1 - std::pow(optimizer_.beta1, count)),
+              .correction2 = static_cast<float>(1 - std::pow(optimizer_.beta2, count))};
+  Sgd sgd{.learning_rate = static_cast<float>(learning_rate),
+          .momentum = static_cast<float>(optimizer_.momentum),
+          .gradient_scale = static_cast<float>(gradient_scale)};
+  for (int unit = 0; unit < std::ssize(units_); ++unit) {
+    const bool master = has(StateKind::master);
+    for (const OwnedPiece& piece : owned_pieces(unit)) {
+      const auto part = [&](const Matrix& flat) {
+        return cols_of(flat, piece.offset, piece.count);
+      };
+      const Matrix weights = part(owned_state(unit, StateKind::weight));
+      const Matrix values = master ? part(state(unit).master) : weights;
+      const Matrix copy = master ? weights : Matrix{};
+      const Matrix gradient = part(owned_gradients(unit));
+      const float decay =
+          piece.parameter->decays() ? static_cast<float>(optimizer_.weight_decay) : 0.0f;
+      if (optimizer_.kind == OptimizerKind::adamw) {
+        adamw.weight_decay = decay;
+        kernels_.adamw(adamw, gradient, values, part(state(unit).m), part(state(unit).v), copy);
+      } else {
+        sgd.weight_decay = decay;
+        kernels_.sgd(sgd, gradient, values, part(state(unit).m), copy);
+      }
+    }
+  }
+  gather_updated_weights();
+}
+
+void ModelStates::gather_updated_weights() {
+  if (owns_all() || sharded_weights() || data_ranks_ == 1) return;
+  for (int unit = 0; unit < std::ssize(units_); ++unit) {
+    const Matrix all = by_owner(state(unit).weights.data, unit, dtype_);
+    groups_.data->all_gather(own_row(all), all);
+  }
+}
+
+// --- What this rank owns
+
+/// Flat, from the first owned element on.
+Matrix ModelStates::owned_gradients(int unit) const {
+  const Unit& u = state(unit);
+  return sharded_gradients() || owns_all() ? u.gradients
+                                           : own_row(by_owner(u.gradients.data, unit, DType::fp32));
+}
+
+Matrix ModelStates::owned_state(int unit, StateKind kind) const {
+  const Unit& u = state(unit);
+  switch (kind) {
+    case StateKind::weight:
+      return sharded_weights() || owns_all() ? u.weights
+                                             : own_row(by_owner(u.weights.data, unit, dtype_));
+    case StateKind::master: return u.master;
+    case StateKind::m: return u.m;
+    case StateKind::v: return u.v;
+  }
+  return {};
+}
+
+std::vector<OwnedPiece> ModelStates::pieces(int unit, std::int64_t begin, std::int64_t end) const {
+  std::vector<OwnedPiece> result;
+  for (const Parameter& p : units_[static_cast<std::size_t>(unit)].parameters) {
+    const std::int64_t first = std::max(begin, p.offset);
+    const std::int64_t last = std::min(end, p.offset + p.elements());
+    if (first < last) {
+      result.push_back({&p, first - p.offset, last - first, first - state(unit).begin});
+    }
+  }
+  return result;
+}
+
+std::vector<OwnedPiece> ModelStates::owned_pieces(int unit) const {
+  return pieces(unit, state(unit).begin, state(unit).end);
+}
+
+std::vector<OwnedPiece> ModelStates::pieces_to_save(int unit) const {
+  const std::int64_t shard = state(unit).shard;
+  const std::int64_t elements = units_[static_cast<std::size_t>(unit)].elements;
+  std::vector<OwnedPiece> result = pieces(unit, std::min(elements, shard * data_rank_),
+                                          std::min(elements, shard * (data_rank_ + 1)));
+  std::erase_if(result, [](const OwnedPiece& piece) { return !piece.parameter->counted; });
+  return result;
+}
+
+bool ModelStates::has(StateKind kind) const {
+  if (kind == StateKind::master) return dtype_ != DType::fp32;
+  return kind != StateKind::v || optimizer_.kind == OptimizerKind::adamw;
+}
+
+void ModelStates::read_piece(const Matrix& flat, const OwnedPiece& piece, float* values) {
+  const Workspace::Scope scope(workspace_);
+  const Matrix part = cols_of(flat, piece.offset, piece.count);
+  if (part.dtype == DType::fp32) {
+    kernels_.download(part, values);
+    return;
+  }
+  const Matrix widened = workspace_.take(1, piece.count, DType::fp32);
+  kernels_.copy(part, widened);
+  kernels_.download(widened, values);
+}
+
+void ModelStates::read_state(int unit, const OwnedPiece& piece, StateKind kind, float* values) {
+  read_piece(owned_state(unit, kind), piece, values);
+}
+
+void ModelStates::read_gradient(int unit, const OwnedPiece& piece, float* values) {
+  read_piece(owned_gradients(unit), piece, values);
+}
+
+void ModelStates::write_state(int unit, const OwnedPiece& piece, StateKind kind,
+                              const float* values) {
+  const Workspace::Scope scope(workspace_);
+  const Matrix uploaded = workspace_.take(1, piece.count, DType::fp32);
+  kernels_.upload(values, uploaded);
+  kernels_.copy(uploaded, cols_of(owned_state(unit, kind), piece.offset, piece.count));
+  if (kind == StateKind::weight && has(StateKind::master)) {
+    kernels_.copy(uploaded, cols_of(state(unit).master, piece.offset, piece.count));
+  }
+}
+
+void ModelStates::spread_weights() { gather_updated_weights(); }
+
+}  // namespace kumihimo

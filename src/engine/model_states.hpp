@@ -1,0 +1,151 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "comm/world.hpp"
+#include "engine/parameter_units.hpp"
+#include "engine/rank_groups.hpp"
+#include "engine/training_options.hpp"
+#include "tensor/device_memory.hpp"
+#include "tensor/kernels.hpp"
+
+namespace kumihimo {
+
+/// A run of consecutive elements of one parameter that this rank owns.
+struct OwnedPiece {
+  const Parameter* parameter = nullptr;
+  std::int64_t first = 0;  ///< element of the parameter's part on this rank, row by row
+  std::int64_t count = 0;
+  std::int64_t offset = 0;  ///< from the start of what this rank owns of the unit
+};
+
+enum class StateKind : std::uint8_t { weight, master, m, v };
+
+/// Weights, gradients and optimizer states of one rank, sharded over the data-parallel ranks as the
+/// ZeRO stage says (Rajbhandari et al. 2020, arXiv:1910.02054): 1 the optimizer's, 2 gradients too,
+/// 3 weights too. Units are the pieces that are gathered and reduced; each is padded to a multiple
+/// of the data-parallel ranks, of which rank r owns the r-th part.
+///
+/// Reductions of gradients, and gathering of ZeRO-3 weights one use ahead, run on the groups'
+/// stream.
+class ModelStates {
+ public:
+  /// The order in which a step uses weights, as indices of units: the same every step.
+  using UseOrder = std::vector<int>;
+
+  /// `gradient_uses`: how often a step calls finish_gradients for each unit.
+  ModelStates(const TrainingOptions& options, std::vector<ParameterUnit> units, UseOrder use_order,
+              std::vector<int> gradient_uses, DeviceMemory& memory, Kernels& kernels,
+              Workspace& workspace, RankGroups& groups);
+
+  const std::vector<ParameterUnit>& units() const { return units_; }
+
+  // --- A step, in this order
+
+  void begin_step();
+  /// Weights of a unit, flat [1, elements]. Follows use_order. Under ZeRO-3 a layer's are valid
+  /// until the next layer's are asked for, other units' until the end of the step.
+  Matrix use_weights(int unit);
+  /// Where gradients of a unit are added up, fp32, flat; valid until finish_gradients.
+  Matrix gradients(int unit);
+  /// One micro-batch has added its gradients. Starts reducing them when it is their time.
+  void finish_gradients(int unit);
+  /// Waits for all reductions; gradients are then whole where they are owned.
+  void end_gradients();
+  /// The norm over all parameters of the model, of gradients that end_gradients has completed.
+  double gradient_norm();
+  /// Updates weights; gradients are multiplied by `gradient_scale` first.
+  void update(std::int64_t step, double learning_rate, double gradient_scale);
+
+  // --- Setting and reading states, fp32 values of a piece
+
+  std::vector<OwnedPiece> owned_pieces(int unit) const;
+  /// Pieces such that those of all ranks together hold every element of the model once.
+  std::vector<OwnedPiece> pieces_to_save(int unit) const;
+  bool has(StateKind kind) const;
+  void read_state(int unit, const OwnedPiece& piece, StateKind kind, float* values);
+  void write_state(int unit, const OwnedPiece& piece, StateKind kind, const float* values);
+  /// Call after write_state of weights: completes them on ranks that hold more than they own.
+  void spread_weights();
+  /// The gradient's owned elements, after end_gradients: for tests and comparisons.
+  void read_gradient(int unit, const OwnedPiece& piece, float* values);
+
+ private:
+  struct Unit {
+    std::int64_t shard = 0;   ///< elements that each data-parallel rank owns, padding included
+    std::int64_t begin = 0;   ///< of the elements that this rank owns
+    std::int64_t end = 0;     ///< of them, without padding
+    Buffer weight_memory;     ///< all, or under ZeRO-3 the shard
+    Buffer gradient_memory;   ///< all, or under ZeRO-2 and 3 the shard
+    Buffer optimizer_memory;  ///< master (none in fp32), m, v (none for sgd)
+    Matrix weights;           ///< flat, as weight_memory
+    Matrix gradients;         ///< the same
+    Matrix master, m, v;      ///< of the owned elements
+    int gradients_due = 0;    ///< calls of finish_gradients until the reduction starts
+  };
+
+  /// A buffer for the whole of a unit that is kept in shards.
+  struct Whole {
+    Buffer memory;
+    int unit = -1;  ///< whose values it holds, or is about to hold; -1: none's
+    std::optional<CommunicationStream::Ticket> ticket;  ///< of what is under way in it
+  };
+
+  /// Whole units that come and go: layers take two buffers in turn, one in use while the other is
+  /// filled or drained; every other unit has one of its own.
+  struct Wholes {
+    Whole layers[2];
+    int current = 0;            ///< of the two, the one used last
+    std::vector<Whole> others;  ///< by unit; empty for layers
+  };
+
+  bool sharded_weights() const { return zero_stage_ == 3; }
+  bool sharded_gradients() const { return zero_stage_ >= 2; }
+  bool owns_all() const { return zero_stage_ == 0; }
+  bool is_layer(int unit) const;
+  const Unit& state(int unit) const { return states_[static_cast<std::size_t>(unit)]; }
+  Unit& state(int unit) { return states_[static_cast<std::size_t>(unit)]; }
+
+  void allocate(int unit, DeviceMemory& memory);
+  Wholes make_wholes(DType dtype, DeviceMemory& memory) const;
+  Whole& whole_of(Wholes& wholes, int unit);
+  /// [data ranks, shard]: row r belongs to rank r.
+  Matrix by_owner(void* data, int unit, DType dtype) const;
+  Matrix own_row(const Matrix& whole) const { return rows_of(whole, data_rank_, 1); }
+
+  Whole& gather(int unit);
+  void wait(Whole& whole);
+  void add_reduced(Whole& whole);
+  void sum_over_tensor_ranks(int unit, const Matrix& flat);
+  void start_reduction(int unit);
+  void sum_tied_gradients();
+  void gather_updated_weights();
+  Matrix owned_gradients(int unit) const;
+  Matrix owned_state(int unit, StateKind kind) const;
+  void read_piece(const Matrix& flat, const OwnedPiece& piece, float* values);
+  std::vector<OwnedPiece> pieces(int unit, std::int64_t begin, std::int64_t end) const;
+
+  OptimizerOptions optimizer_;
+  int zero_stage_;
+  bool overlap_;
+  bool sum_replicated_;  ///< sequence parallel
+  int data_ranks_;
+  int data_rank_;
+  DType dtype_;
+  std::vector<ParameterUnit> units_;
+  std::vector<Unit> states_;
+  UseOrder use_order_;
+  std::size_t next_use_ = 0;
+  std::vector<int> gradient_uses_;
+  Kernels& kernels_;
+  Workspace& workspace_;
+  RankGroups& groups_;
+  Buffer scalar_memory_;                                 ///< fp64 [1, 1]
+  Wholes gathered_;                                      ///< ZeRO-3
+  Wholes reduced_;                                       ///< ZeRO-2 and 3
+  std::vector<CommunicationStream::Ticket> reductions_;  ///< under way, of unsharded gradients
+};
+
+}  // namespace kumihimo

@@ -1,0 +1,116 @@
+#include "engine/run_identity.hpp"
+
+#include <array>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace kumihimo {
+namespace {
+
+using Json = nlohmann::json;
+
+const char* name_of(NormKind norm) {
+  return norm == NormKind::rms_norm ? "rms_norm" : "layer_norm";
+}
+const char* name_of(Activation activation) {
+  return activation == Activation::swiglu ? "swiglu" : "gelu";
+}
+const char* name_of(OptimizerKind kind) { return kind == OptimizerKind::adamw ? "adamw" : "sgd"; }
+const char* name_of(Positions positions) {
+  switch (positions) {
+    case Positions::rotary: return "rotary";
+    case Positions::learned: return "learned";
+    case Positions::alibi: return "alibi";
+    case Positions::none: return "none";
+  }
+  return "";
+}
+
+/// All of the shape but its name, which is where it was read.
+Json shape_identity(const TransformerShape& model) {
+  return {{"layers", model.layers},
+          {"hidden", model.hidden},
+          {"heads", model.heads},
+          {"kv_heads", model.kv_heads},
+          {"head_dim", model.head_dim},
+          {"ffn_hidden", model.ffn_hidden},
+          {"vocab", model.vocab},
+          {"max_positions", model.max_positions},
+          {"tied_embeddings", model.tied_embeddings},
+          {"qkv_bias", model.qkv_bias},
+          {"output_bias", model.output_bias},
+          {"mlp_bias", model.mlp_bias},
+          {"qk_norm", model.qk_norm},
+          {"norm", name_of(model.norm)},
+          {"norm_bias", model.norm_bias},
+          {"activation", name_of(model.activation)},
+          {"positions", name_of(model.positions)},
+          {"norm_epsilon", model.norm_epsilon},
+          {"rope_theta", model.rope_theta}};
+}
+
+Json identity(const TrainingOptions& options, std::string_view data) {
+  return {{"model", shape_identity(options.job.model)},
+          {"data", data},
+          {"seq_length", options.job.seq_length},
+          {"global_batch_size", options.job.global_batch_size},
+          {"seed", options.seed},
+          {"shuffle", options.shuffle},
+          {"optimizer", name_of(options.optimizer.kind)}};
+}
+
+struct Flag {
+  const char* key;
+  const char* flag;
+};
+constexpr std::array<Flag, 6> flags{{{"data", "--data"},
+                                     {"seq_length", "--seq-length"},
+                                     {"global_batch_size", "--global-batch-size"},
+                                     {"seed", "--seed"},
+                                     {"shuffle", "--shuffle"},
+                                     {"optimizer", "--optimizer"}}};
+
+/// As JSON has it; text without its quotes.
+std::string shown(const Json& value) {
+  return value.is_string() ? value.get<std::string>()
+                           : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// A key that an identity lacks compares as null.
+Json member(const Json& object, const std::string& key) {
+  return object.is_object() && object.contains(key) ? object.at(key) : Json();
+}
+
+}  // namespace
+
+std::string run_identity(const TrainingOptions& options, std::string_view data) {
+  return identity(options, data).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Errors identity_faults(std::string_view saved_text, std::string_view state,
+                       const TrainingOptions& options, std::string_view data) {
+  // As they read back from a file, so that equal numbers compare equal.
+  const Json saved = Json::parse(saved_text, nullptr, false);
+  const Json given = Json::parse(run_identity(options, data));
+  const std::string anew = fmt::format("start anew from its weights with --init-from {}", state);
+  Errors faults;
+  for (const auto& [key, value] : given.at("model").items()) {
+    const Json was = member(member(saved, "model"), key);
+    if (was == value) continue;
+    faults.push_back({"--model",
+                      fmt::format("has {} {}, but {} was saved by a model with {}", key,
+                                  shown(value), state, shown(was)),
+                      "give the model that wrote it"});
+  }
+  for (const auto& [key, flag] : flags) {
+    const Json was = member(saved, key);
+    const Json& value = given.at(key);
+    if (was == value) continue;
+    faults.push_back(
+        {flag, fmt::format("is {}, but {} was saved with {}", shown(value), state, shown(was)),
+         fmt::format("give {} {}, or {}", flag, shown(was), anew)});
+  }
+  return faults;
+}
+
+}  // namespace kumihimo

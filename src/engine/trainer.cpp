@@ -1,0 +1,177 @@
+#include "engine/trainer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include "engine/measured_kernels.hpp"
+
+namespace kumihimo {
+namespace {
+
+constexpr int most_numbers = 64;
+constexpr int steps_to_settle = 2;
+
+Schedule schedule_of(const TrainingOptions& options) {
+  const ParallelLayout& layout = options.layout;
+  return *make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
+                        static_cast<int>(micro_batches_per_step(options)));
+}
+
+std::vector<int> layers_of(const std::vector<ParameterUnit>& units) {
+  std::vector<int> layers;
+  for (const ParameterUnit& unit : units) {
+    if (unit.kind == UnitKind::layer) layers.push_back(unit.layer);
+  }
+  return layers;
+}
+
+std::vector<bool> bf16_layers(const TrainingOptions& options, const std::vector<int>& layers) {
+  std::vector<bool> result;
+  for (const int layer : layers) {
+    const bool edge = layer == 0 || layer == options.job.model.layers - 1;
+    result.push_back(options.fp8.edges_in_bf16 && edge);
+  }
+  return result;
+}
+
+}  // namespace
+
+std::unique_ptr<Kernels> make_kernels(Backend backend, int threads, Workspace& workspace) {
+  if (backend == Backend::reference) return make_reference_kernels(workspace);
+  auto kernels = make_cpu_kernels(workspace, threads);
+  if (!kernels) throw std::runtime_error(to_string(kernels.errors()));
+  return *std::move(kernels);
+}
+
+Trainer::Trainer(World& world, const TrainingOptions& options, ReadSamples read_samples)
+    : options_(options),
+      world_(world),
+      read_samples_(std::move(read_samples)),
+      memory_(make_host_memory(), options.device_memory),
+      workspace_(memory_),
+      recorder_(world.clock()),
+      kernels_(
+          measured(make_kernels(options.backend, options.threads_per_rank, workspace_), recorder_)),
+      groups_(make_rank_groups(world, options_, recorder_)),
+      numbers_(memory_, MemoryCategory::workspace, most_numbers * bytes_of(DType::fp64)) {
+  KUMIHIMO_CHECK(world.size() == options.layout.devices());
+  shape_ = shard_shape(options_, groups_.place.tensor);
+  std::vector<ParameterUnit> units = parameter_units(options_, groups_.place);
+  StagePlan plan = plan_stages(schedule_of(options_), groups_.place.pipeline, units);
+  const std::vector<int> layers = layers_of(units);
+  states_ =
+      std::make_unique<ModelStates>(options_, std::move(units), plan.use_order, plan.gradient_uses,
+                                    memory_, *kernels_, workspace_, groups_);
+  products_ = std::make_unique<LinearProducts>(*kernels_, workspace_, options_.layout.precision,
+                                               options_.fp8, static_cast<int>(layers.size()),
+                                               bf16_layers(options_, layers));
+  pipeline_ = std::make_unique<Pipeline>(options_, shape_, std::move(plan), memory_, *kernels_,
+                                         workspace_, *states_, *products_, groups_, recorder_);
+  initialise_weights();
+}
+
+Trainer::~Trainer() { groups_.stream.reset(); }
+
+void Trainer::initialise_weights() {
+  std::vector<float> values;
+  for (int unit = 0; unit < std::ssize(states_->units()); ++unit) {
+    for (const OwnedPiece& piece : states_->owned_pieces(unit)) {
+      values.resize(static_cast<std::size_t>(piece.parameter->elements()));
+      initial_values(*piece.parameter, options_.seed, values.data());
+      states_->write_state(unit, piece, StateKind::weight, values.data() + piece.first);
+    }
+  }
+  states_->spread_weights();
+}
+
+StepReport Trainer::run_step() {
+  StepReport report;
+  report.step = step_;
+  recorder_.take_times();
+  const double begin_s = recorder_.now_s();
+
+  states_->begin_step();
+  pipeline_->run_step(samples_, read_samples_);
+  states_->end_gradients();
+  report.loss = mean_loss();
+  if (!std::isfinite(report.loss)) {
+    throw TrainingFailure(fmt::format(
+        "the loss of step {} is {}: lower --learning-rate or raise --warmup, and resume from the "
+        "last saved state",
+        step_ + 1, std::isnan(report.loss) ? "not a number" : "infinite"));
+  }
+  report.gradient_norm = states_->gradient_norm();
+  report.learning_rate = learning_rate_at(options_.learning_rate, step_);
+  states_->update(step_, report.learning_rate, clip(report.gradient_norm));
+  end_fp8_step();
+
+  ++step_;
+  samples_ += options_.job.global_batch_size;
+  summarise(report, begin_s);
+  // The first steps have shown how much room temporaries take.
+  if (++steps_here_ == steps_to_settle) workspace_.settle();
+  return report;
+}
+
+double Trainer::mean_loss() {
+  std::vector<double> sum{pipeline_->loss_sum()};
+  reduce_over_all(sum, Reduction::sum);
+  return sum[0] / (static_cast<double>(options_.job.global_batch_size) *
+                   static_cast<double>(options_.job.seq_length));
+}
+
+/// As PyTorch's clip_grad_norm_ counts.
+double Trainer::clip(double norm) const {
+  const double limit = options_.optimizer.clip_norm;
+  return limit > 0 ? std::min(1.0, limit / (norm + 1e-6)) : 1.0;
+}
+
+/// Ranks that hold parts of one tensor agree on its largest magnitude.
+void Trainer::end_fp8_step() {
+  std::vector<float> maxima = products_->step_maxima();
+  if (maxima.empty()) return;
+  const Workspace::Scope scope(workspace_);
+  const Matrix numbers = workspace_.take(1, std::ssize(maxima), DType::fp32);
+  kernels_->upload(maxima.data(), numbers);
+  groups_.stage_peers->all_reduce(numbers, Reduction::max);
+  kernels_->download(numbers, maxima.data());
+  products_->end_step(maxima);
+}
+
+void Trainer::reduce_over_all(std::vector<double>& values, Reduction reduction) {
+  KUMIHIMO_CHECK(std::ssize(values) <= most_numbers);
+  const Matrix numbers = matrix_at(numbers_.data(), 1, std::ssize(values), DType::fp64);
+  kernels_->upload(values.data(), numbers);
+  groups_.all->all_reduce(numbers, reduction);
+  kernels_->download(numbers, values.data());
+}
+
+void Trainer::summarise(StepReport& report, double begin_s) {
+  const double step_time_s = recorder_.now_s() - begin_s;
+  const StepTimes times = recorder_.take_times();
+  std::vector<double> means(times.seconds.begin(), times.seconds.end());
+  means.push_back(times.overlapped_s);
+  std::vector<double> most{step_time_s, static_cast<double>(memory_.peak_total())};
+  for (const Bytes bytes : memory_.peak().bytes) most.push_back(static_cast<double>(bytes));
+  reduce_over_all(means, Reduction::sum);
+  reduce_over_all(most, Reduction::max);
+
+  for (double& mean : means) mean /= world_.size();
+  std::copy_n(means.begin(), times.seconds.size(), report.mean_times.seconds.begin());
+  report.mean_times.overlapped_s = means.back();
+  report.step_time_s = most[0];
+  report.peak_memory_total = static_cast<Bytes>(most[1]);
+  for (std::size_t i = 0; i < all_memory_categories.size(); ++i) {
+    report.peak_memory.bytes[i] = static_cast<Bytes>(most[2 + i]);
+  }
+}
+
+void Trainer::resume_at(std::int64_t step, std::int64_t samples) {
+  step_ = step;
+  samples_ = samples;
+}
+
+std::vector<int> Trainer::layers_of_this_rank() const { return layers_of(states_->units()); }
+
+}  // namespace kumihimo

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "comm/world.hpp"
+#include "engine/linear_products.hpp"
+#include "engine/model_states.hpp"
+#include "engine/pipeline.hpp"
+#include "engine/rank_groups.hpp"
+#include "engine/step_recorder.hpp"
+#include "engine/training_options.hpp"
+
+namespace kumihimo {
+
+/// Training cannot go on, for all ranks alike: a loss that is no number, for example.
+class TrainingFailure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A step as all ranks together saw it.
+struct StepReport {
+  std::int64_t step = 0;     ///< 0, 1, ...
+  double loss = 0;           ///< mean over the tokens of the global batch
+  double gradient_norm = 0;  ///< before clipping
+  double learning_rate = 0;
+  double step_time_s = 0;        ///< of the slowest rank
+  StepTimes mean_times;          ///< over ranks
+  MemoryByCategory peak_memory;  ///< so far: of each category, the most that any rank held
+  Bytes peak_memory_total = 0;   ///< of all categories together, the most that any rank held
+};
+
+/// One rank's part of a training run. All ranks of the world construct it with the same options and
+/// call the same functions in the same order. Memory beyond the budget throws OutOfMemory, most of
+/// it already in the constructor.
+class Trainer {
+ public:
+  /// Requires options without faults whose layout has as many devices as the world has ranks.
+  Trainer(World& world, const TrainingOptions& options, ReadSamples read_samples);
+  /// Ends the stream first: what is under way there uses the other members' memory.
+  ~Trainer();
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  const TrainingOptions& options() const { return options_; }
+  std::int64_t steps_done() const { return step_; }
+  std::int64_t samples_consumed() const { return samples_; }
+
+  /// Forward and backward passes of a global batch, reduction, clipping, update.
+  StepReport run_step();
+
+  // --- For saving and resuming, tests and comparisons
+
+  ModelStates& states() { return *states_; }
+  const LinearProducts& products() const { return *products_; }
+  LinearProducts& products() { return *products_; }
+  RankGroups& groups() { return groups_; }
+  StepRecorder& recorder() { return recorder_; }
+  DeviceMemory& memory() { return memory_; }
+  std::string kernels_description() const { return kernels_->description(); }
+  /// Continues from there: the states have been set by the caller.
+  void resume_at(std::int64_t step, std::int64_t samples);
+  /// Layers that this rank computes, as numbered in the whole model; by LinearId::layer.
+  std::vector<int> layers_of_this_rank() const;
+
+ private:
+  void initialise_weights();
+  double mean_loss();
+  double clip(double norm) const;
+  void end_fp8_step();
+  void summarise(StepReport& report, double begin_s);
+  void reduce_over_all(std::vector<double>& values, Reduction reduction);
+
+  TrainingOptions options_;
+  World& world_;
+  ReadSamples read_samples_;
+  ShardShape shape_;
+  DeviceMemory memory_;
+  Workspace workspace_;
+  StepRecorder recorder_;
+  std::unique_ptr<Kernels> kernels_;
+  RankGroups groups_;
+  std::unique_ptr<ModelStates> states_;
+  std::unique_ptr<LinearProducts> products_;
+  std::unique_ptr<Pipeline> pipeline_;
+  Buffer numbers_;  ///< small values on their way between ranks
+  std::int64_t step_ = 0;
+  std::int64_t samples_ = 0;
+  std::int64_t steps_here_ = 0;  ///< since this object was made
+};
+
+/// The options' kernels. Throws std::runtime_error where the program was built without them: flags
+/// are checked before any rank starts.
+std::unique_ptr<Kernels> make_kernels(Backend backend, int threads, Workspace& workspace);
+
+}  // namespace kumihimo

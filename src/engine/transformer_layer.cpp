@@ -1,0 +1,206 @@
+#include "engine/transformer_layer.hpp"
+
+namespace kumihimo {
+
+TransformerLayer::TransformerLayer(const ShardShape& shape, int layer, Kernels& kernels,
+                                   Workspace& workspace, LinearProducts& products,
+                                   const TensorParallel& tensor_parallel,
+                                   const Matrix& rotary_table)
+    : shape_(shape),
+      layer_(layer),
+      kernels_(kernels),
+      workspace_(workspace),
+      products_(products),
+      tensor_(tensor_parallel),
+      rotary_table_(rotary_table) {}
+
+Matrix TransformerLayer::keys(const Matrix& qkv) const {
+  return cols_of(qkv, shape_.query_width(), shape_.kv_heads * shape_.head_dim);
+}
+
+Matrix TransformerLayer::values(const Matrix& qkv) const {
+  const std::int64_t width = shape_.kv_heads * shape_.head_dim;
+  return cols_of(qkv, shape_.query_width() + width, width);
+}
+
+void TransformerLayer::rotate(const Matrix& qkv, bool inverse) const {
+  if (rotary_table_.empty()) return;
+  kernels_.rotate(qkv, shape_.heads + shape_.kv_heads, shape_.head_dim, shape_.seq_length,
+                  rotary_table_, inverse);
+}
+
+void TransformerLayer::attention(const LayerActivations& saved) const {
+  const Matrix& qkv = saved[Saved::qkv];
+  kernels_.attention_forward(shape_.attention_shape(), queries(qkv), keys(qkv), values(qkv),
+                             saved[Saved::attention_output], saved.attention());
+}
+
+// --- Forward
+
+/// A product whose columns of `weight` are split over the ranks: their results are summed.
+Matrix TransformerLayer::row_parallel(LinearRole role, const Matrix& x, const Matrix& weight,
+                                      const Matrix& bias) const {
+  const Matrix partial = workspace_.take(shape_.tokens, shape_.hidden, shape_.dtype);
+  products_.forward(id(role), x, weight, partial);
+  const Matrix sum = tensor_.reduced(partial);
+  if (!bias.empty()) kernels_.add_bias(sum, bias);
+  return sum;
+}
+
+/// From the layer's input to the normed middle of the residual stream.
+void TransformerLayer::attention_half(const LayerParameters& weights,
+                                      const LayerActivations& saved) const {
+  const Workspace::Scope scope(workspace_);
+  kernels_.norm_forward(shape_.norm, saved[Saved::input], weights.attention_norm,
+                        weights.attention_norm_bias, saved[Saved::normed_input],
+                        saved.attention_norm());
+  products_.forward(id(LinearRole::qkv), tensor_.gathered(saved[Saved::normed_input]), weights.qkv,
+                    saved[Saved::qkv]);
+  if (!weights.qkv_bias.empty()) kernels_.add_bias(saved[Saved::qkv], weights.qkv_bias);
+  rotate(saved[Saved::qkv], false);
+  attention(saved);
+  const Matrix delta = row_parallel(LinearRole::output, saved[Saved::attention_output],
+                                    weights.output, weights.output_bias);
+  kernels_.add_norm_forward(shape_.norm, saved[Saved::input], delta, weights.mlp_norm,
+                            weights.mlp_norm_bias, saved[Saved::middle],
+                            saved[Saved::normed_middle], saved.mlp_norm());
+}
+
+/// From there to the input of the down product.
+void TransformerLayer::mlp_half(const LayerParameters& weights,
+                                const LayerActivations& saved) const {
+  const Workspace::Scope scope(workspace_);
+  products_.forward(id(LinearRole::up), tensor_.gathered(saved[Saved::normed_middle]), weights.up,
+                    saved[Saved::up]);
+  if (!weights.up_bias.empty()) kernels_.add_bias(saved[Saved::up], weights.up_bias);
+  if (shape_.activation == Activation::swiglu) {
+    kernels_.swiglu_forward(saved[Saved::up], saved[Saved::activated]);
+  } else {
+    kernels_.gelu_forward(saved[Saved::up], saved[Saved::activated]);
+  }
+}
+
+void TransformerLayer::forward(const LayerParameters& weights, const LayerActivations& saved,
+                               const Matrix& output) const {
+  attention_half(weights, saved);
+  mlp_half(weights, saved);
+  const Workspace::Scope scope(workspace_);
+  const Matrix delta =
+      row_parallel(LinearRole::down, saved[Saved::activated], weights.down, weights.down_bias);
+  kernels_.add(saved[Saved::middle], delta, output);
+}
+
+void TransformerLayer::recompute(const LayerParameters& weights,
+                                 const LayerActivations& saved) const {
+  switch (shape_.recompute) {
+    case Recompute::none: return;
+    case Recompute::selective: attention(saved); return;
+    case Recompute::full:
+      attention_half(weights, saved);
+      mlp_half(weights, saved);  // the layer's output is not needed again
+      return;
+  }
+}
+
+// --- Backward
+
+void TransformerLayer::weight_gradient(LinearRole role, const Matrix& d_y, const Matrix& x,
+                                       const Matrix& d_weight, const Matrix& d_bias) const {
+  products_.weight_gradient(id(role), d_y, x, d_weight);
+  if (!d_bias.empty()) kernels_.bias_backward(d_y, d_bias);
+}
+
+void TransformerLayer::backward(const LayerParameters& weights, const LayerActivations& saved,
+                                const LayerParameters& gradients, const Matrix& d_output,
+                                const Matrix& d_input, bool with_weights) const {
+  const Workspace::Scope scope(workspace_);
+  const auto pending_or_temporary = [&](Pending tensor) {
+    if (!with_weights) return saved[tensor];
+    const TensorSize size = size_of(shape_, tensor);
+    return workspace_.take(size.rows, size.cols, size.dtype);
+  };
+
+  // MLP. The biases of row-parallel products see each token once: on the rank that holds it.
+  const Matrix d_middle = pending_or_temporary(Pending::middle);
+  {
+    const Workspace::Scope mlp(workspace_);
+    const Matrix d_up = pending_or_temporary(Pending::up);
+    const Matrix d_normed = workspace_.take(shape_.tokens, shape_.hidden, shape_.dtype);
+    {
+      const Workspace::Scope inner(workspace_);
+      const Matrix d_down = tensor_.gathered(d_output);
+      const Matrix d_activated = workspace_.take(shape_.tokens, shape_.ffn_hidden, shape_.dtype);
+      products_.input_gradient(id(LinearRole::down), d_down, weights.down, d_activated);
+      if (!gradients.down_bias.empty()) kernels_.bias_backward(d_output, gradients.down_bias);
+      if (with_weights) {
+        weight_gradient(LinearRole::down, d_down, saved[Saved::activated], gradients.down, {});
+      } else {
+        kernels_.copy(d_output, saved[Pending::output]);
+      }
+      if (shape_.activation == Activation::swiglu) {
+        kernels_.swiglu_backward(saved[Saved::up], d_activated, d_up);
+      } else {
+        kernels_.gelu_backward(saved[Saved::up], d_activated, d_up);
+      }
+    }
+    products_.input_gradient(id(LinearRole::up), d_up, weights.up, d_normed);
+    if (with_weights) {
+      const Workspace::Scope inner(workspace_);
+      weight_gradient(LinearRole::up, d_up, tensor_.gathered(saved[Saved::normed_middle]),
+                      gradients.up, gradients.up_bias);
+    }
+    kernels_.norm_backward(shape_.norm, saved[Saved::middle], weights.mlp_norm, saved.mlp_norm(),
+                           tensor_.reduced(d_normed), d_output, d_middle, gradients.mlp_norm,
+                           gradients.mlp_norm_bias);
+  }
+
+  // Attention.
+  const Matrix d_qkv = pending_or_temporary(Pending::qkv);
+  const Matrix d_normed = workspace_.take(shape_.tokens, shape_.hidden, shape_.dtype);
+  {
+    const Workspace::Scope inner(workspace_);
+    const Matrix d_sum = tensor_.gathered(d_middle);
+    const Matrix d_attention = workspace_.take(shape_.tokens, shape_.query_width(), shape_.dtype);
+    products_.input_gradient(id(LinearRole::output), d_sum, weights.output, d_attention);
+    if (!gradients.output_bias.empty()) kernels_.bias_backward(d_middle, gradients.output_bias);
+    if (with_weights) {
+      weight_gradient(LinearRole::output, d_sum, saved[Saved::attention_output], gradients.output,
+                      {});
+    }
+    const Matrix& qkv = saved[Saved::qkv];
+    kernels_.attention_backward(shape_.attention_shape(), queries(qkv), keys(qkv), values(qkv),
+                                saved[Saved::attention_output], saved.attention(), d_attention,
+                                queries(d_qkv), keys(d_qkv), values(d_qkv));
+  }
+  rotate(d_qkv, true);
+  products_.input_gradient(id(LinearRole::qkv), d_qkv, weights.qkv, d_normed);
+  if (with_weights) {
+    const Workspace::Scope inner(workspace_);
+    weight_gradient(LinearRole::qkv, d_qkv, tensor_.gathered(saved[Saved::normed_input]),
+                    gradients.qkv, gradients.qkv_bias);
+  }
+  kernels_.norm_backward(shape_.norm, saved[Saved::input], weights.attention_norm,
+                         saved.attention_norm(), tensor_.reduced(d_normed), d_middle, d_input,
+                         gradients.attention_norm, gradients.attention_norm_bias);
+}
+
+void TransformerLayer::backward_weights(const LayerActivations& saved,
+                                        const LayerParameters& gradients) const {
+  const auto add = [&](LinearRole role, const Matrix& d_y, const Matrix& x, const Matrix& d_weight,
+                       const Matrix& d_bias) {
+    const Workspace::Scope scope(workspace_);
+    weight_gradient(role, d_y, x, d_weight, d_bias);
+  };
+  // The order of backward(): sums over a layer's products do not depend on it, traces read better.
+  const Workspace::Scope scope(workspace_);
+  add(LinearRole::down, tensor_.gathered(saved[Pending::output]), saved[Saved::activated],
+      gradients.down, {});
+  add(LinearRole::up, saved[Pending::up], tensor_.gathered(saved[Saved::normed_middle]),
+      gradients.up, gradients.up_bias);
+  add(LinearRole::output, tensor_.gathered(saved[Pending::middle]), saved[Saved::attention_output],
+      gradients.output, {});
+  add(LinearRole::qkv, saved[Pending::qkv], tensor_.gathered(saved[Saved::normed_input]),
+      gradients.qkv, gradients.qkv_bias);
+}
+
+}  // namespace kumihimo

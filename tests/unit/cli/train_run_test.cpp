@@ -1,0 +1,206 @@
+// Whole runs of `kumihimo train` on shapes that plain loops train in moments.
+
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <thread>
+#include <unistd.h>
+
+#include "support/program_runs.hpp"
+#include "support/scratch_folder.hpp"
+
+namespace kumihimo {
+namespace {
+
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+testing::Outcome train(std::vector<std::string> flags) {
+  std::vector<std::string> arguments{
+      "train", "--model",   "llama-tiny", "--hidden",     "16",       "--ffn-hidden",
+      "32",    "--layers",  "4",          "--seq-length", "8",        "--global-batch-size",
+      "8",     "--backend", "reference",  "--peak",       "1GFLOP/s", "--warmup",
+      "0"};
+  arguments.insert(arguments.end(), flags.begin(), flags.end());
+  return testing::run_kumihimo(arguments);
+}
+
+std::vector<json> lines_of(const std::string& text) {
+  std::vector<json> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(json::parse(line));
+  return lines;
+}
+
+TEST(TrainRun, EveryLayoutLogsTheSameLosses) {
+  const testing::ScratchFolder folder;
+  const auto one = train({"--steps", "3", "--json-log", folder.file("one")});
+  ASSERT_EQ(one.code, 0) << one.err;
+  const auto eight = train({"--steps", "3", "--json-log", folder.file("eight"), "--tp", "2", "--pp",
+                            "2", "--dp", "2", "--sequence-parallel", "--zero", "1"});
+  ASSERT_EQ(eight.code, 0) << eight.err;
+
+  const auto alone = lines_of(folder.text_of("one")), together = lines_of(folder.text_of("eight"));
+  ASSERT_EQ(alone.size(), 3u);
+  ASSERT_EQ(together.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const double loss = alone[i]["loss"];
+    EXPECT_NEAR(together[i]["loss"].get<double>(), loss, 1e-5 * loss);
+    EXPECT_EQ(together[i]["step"], i + 1);
+  }
+  EXPECT_GT(together[0]["time"]["tensor_communication_s"], 0.0);
+  EXPECT_GT(together[0]["bubble_s"], 0.0);
+}
+
+TEST(TrainRun, AStepsLineHoldsTogether) {
+  const testing::ScratchFolder folder;
+  const auto run = train({"--steps", "1", "--json-log", folder.file("log"), "--recompute", "full",
+                          "--pp", "2", "--dp", "2"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const json step = lines_of(folder.text_of("log")).at(0);
+  EXPECT_EQ(step["schema"], "kumihimo.train-step/1");
+  EXPECT_EQ(step["clock"], "measured");
+  const double seconds = step["step_time_s"];
+  EXPECT_DOUBLE_EQ(step["tokens_per_s"], 8 * 8 / seconds);
+  EXPECT_LT(step["mfu_causal"], step["mfu"].get<double>());
+  EXPECT_GT(step["hfu"], step["mfu"].get<double>());
+  EXPECT_DOUBLE_EQ(step["communication_exposed_s"],
+                   step["time"]["tensor_communication_s"].get<double>() +
+                       step["time"]["data_communication_s"].get<double>());
+  EXPECT_EQ(step["bubble_s"], step["time"]["pipeline_wait_s"]);
+  EXPECT_EQ(step["data_s"], step["time"]["data_loading_s"]);
+  double parts = 0;
+  for (const auto& part : step["time"]) parts += part.get<double>();
+  EXPECT_LE(parts, seconds);  // means over ranks; seconds is the slowest rank's
+  std::int64_t most = 0;
+  for (const auto& bytes : step["peak_memory"]) most += bytes.get<std::int64_t>();
+  EXPECT_LE(step["peak_memory_bytes"], most);  // categories peak at different moments
+  EXPECT_GT(step["grad_norm"], 0.0);
+}
+
+TEST(TrainRun, TheSummaryIsADocument) {
+  const auto run = train({"--steps", "4", "--warmup-steps", "1", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const json summary = json::parse(run.out);
+  EXPECT_EQ(summary["schema"], "kumihimo.train/1");
+  EXPECT_EQ(summary["complete"], true);
+  EXPECT_EQ(summary["steps"], 4);
+  EXPECT_EQ(summary["timed_steps"], 4 - 1);
+  EXPECT_EQ(summary["peak"]["measured"], false);
+  EXPECT_EQ(summary["peak_flop_per_s"], 1e9 * summary["peak"]["cores"].get<double>());
+  EXPECT_LT(summary["loss_last"], summary["loss_first"].get<double>());
+  // In fp32 there is no separate master copy: 4 bytes a weight, and two moments of 4.
+  const std::int64_t weights = summary["peak_memory"]["weights_bytes"];
+  EXPECT_EQ(summary["peak_memory"]["optimizer_bytes"], 2 * weights);
+}
+
+TEST(TrainRun, PrintsWhatItTrainsARowAStepAndWhereTheTimeWent) {
+  const auto run = train({"--steps", "2", "--pp", "2", "--profile-data", "--precision", "fp8"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(
+      run.out,
+      AllOf(HasSubstr("pp=2"), HasSubstr("2 threads of this process"),
+            HasSubstr("as given by --peak"),
+            HasSubstr("emulated on this back end: numbers are those of the Hopper recipe"),
+            HasSubstr("step     loss"), HasSubstr("data\n"), HasSubstr("full attention count"),
+            HasSubstr("pipeline wait"), HasSubstr("measured  predicted"), HasSubstr("Loss ")));
+}
+
+TEST(TrainRun, EmulatedFiguresAreLabelled) {
+  const testing::ScratchFolder folder;
+  const auto run = train({"--steps", "2", "--tp", "2", "--dp", "4", "--ranks", "emulated",
+                          "--cluster", "a100-80gb-sxm", "--json-log", folder.file("log")});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("8 emulated"), HasSubstr("links of a100-80gb-sxm"),
+                             HasSubstr("Speed (emulated)")));
+  for (const json& step : lines_of(folder.text_of("log"))) EXPECT_EQ(step["clock"], "emulated");
+}
+
+TEST(TrainRun, TheTraceHasATrackForEachRankAndItsStream) {
+  const testing::ScratchFolder folder;
+  const auto run =
+      train({"--steps", "5", "--tp", "2", "--dp", "2", "--trace", folder.file("trace.json")});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const json trace = json::parse(folder.text_of("trace.json"));
+  std::set<std::string> tracks;
+  std::set<int> working;
+  for (const json& event : trace["traceEvents"]) {
+    if (event["name"] == "thread_name") tracks.insert(event["args"]["name"]);
+    if (event["name"] == "process_name") {
+      EXPECT_THAT(event["args"]["name"], HasSubstr("steps 3 to 5"));  // the last three
+    }
+    if (event["name"] == "matrix products") working.insert(event["tid"].get<int>());
+  }
+  EXPECT_EQ(tracks,
+            (std::set<std::string>{"rank 0", "rank 0, beside it", "rank 1", "rank 1, beside it",
+                                   "rank 2", "rank 2, beside it", "rank 3", "rank 3, beside it"}));
+  EXPECT_EQ(working, (std::set<int>{0, 2, 4, 6}));
+}
+
+TEST(TrainRun, BeyondTheMemoryBudgetItEndsWithAReportByCategory) {
+  const auto run = train({"--device-memory", "64KiB", "--tp", "2", "--dp", "2"});
+  EXPECT_EQ(run.code, 3);
+  EXPECT_THAT(run.err, AllOf(HasSubstr("out of memory"), HasSubstr("64.0 KiB"),
+                             HasSubstr("weights"), HasSubstr("optimizer")));
+}
+
+TEST(TrainRun, ALossThatIsNoNumberEndsAllRanksWithOneMessage) {
+  const auto run = train({"--learning-rate", "1e6", "--clip-norm", "0", "--optimizer", "sgd",
+                          "--lr-schedule", "constant", "--tp", "2", "--steps", "50"});
+  EXPECT_EQ(run.code, 4);
+  const std::size_t first = run.err.find("the loss of step");
+  ASSERT_NE(first, std::string::npos) << run.err;
+  EXPECT_EQ(run.err.find("the loss of step", first + 1), std::string::npos) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("lower --learning-rate"));
+}
+
+TEST(TrainRun, OutputThatCannotBeWrittenEndsAllRanks) {
+  const auto missing = train({"--json-log", "/no/such/folder/log", "--dp", "2"});
+  EXPECT_EQ(missing.code, 4);
+  EXPECT_THAT(missing.err, HasSubstr("/no/such/folder/log"));
+  const auto full = train({"--json-log", "/dev/full", "--dp", "2"});
+  EXPECT_EQ(full.code, 4);
+  EXPECT_THAT(full.err, AllOf(HasSubstr("/dev/full"), HasSubstr("No space left")));
+}
+
+/// Blocks SIGINT in this thread and in those that it makes.
+class WithoutCtrlC {
+ public:
+  WithoutCtrlC() {
+    sigset_t ctrl_c;
+    sigemptyset(&ctrl_c);
+    sigaddset(&ctrl_c, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ctrl_c, &before_);
+  }
+  ~WithoutCtrlC() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  WithoutCtrlC(const WithoutCtrlC&) = delete;
+  WithoutCtrlC& operator=(const WithoutCtrlC&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+TEST(TrainRun, CtrlCEndsAllRanksAfterTheStepUnderWay) {
+  const testing::ScratchFolder folder;
+  const WithoutCtrlC blocked;  // the signal must reach the program's guard, not the thread below
+  std::jthread user([&](const std::stop_token& end) {
+    while (!end.stop_requested() && folder.text_of("log").empty()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    if (!end.stop_requested()) kill(getpid(), SIGINT);
+  });
+  const auto run =
+      train({"--steps", "1000000", "--dp", "2", "--tp", "2", "--json-log", folder.file("log")});
+  EXPECT_EQ(run.code, 130) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("Loss "));  // the summary of what was done
+}
+
+}  // namespace
+}  // namespace kumihimo

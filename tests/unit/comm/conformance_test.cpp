@@ -1,0 +1,30 @@
+#include "conformance.hpp"
+
+#include <gtest/gtest.h>
+#include <string>
+
+#include "backends.hpp"
+
+namespace kumihimo {
+namespace {
+
+class Conformance : public testing::TestWithParam<std::tuple<Backend, ConformanceCheck>> {};
+
+TEST_P(Conformance, HoldsForAnyNumberOfRanks) {
+  const auto& [backend, check] = GetParam();
+  for (const int ranks : {1, 2, 3, 4, 5, 6, 7, 8, 16}) {
+    EXPECT_NO_THROW(backend.run(ranks, check.run)) << ranks << " ranks";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Conformance,
+                         testing::Combine(testing::ValuesIn(backends()),
+                                          testing::ValuesIn(conformance_checks().begin(),
+                                                            conformance_checks().end())),
+                         [](const auto& instance) {
+                           return std::get<0>(instance.param).name +
+                                  std::string(std::get<1>(instance.param).name);
+                         });
+
+}  // namespace
+}  // namespace kumihimo
