@@ -197,14 +197,14 @@ TEST_P(Attention, ReadsAndWritesColumnsOfOneMatrixOfQueriesKeysAndValues) {
 /// The most that the kernels' temporaries took in one forward and one backward.
 Bytes workspace_of(Backend backend, AttentionKernel kernel) {
   Device device(backend);
-  const Example example({1, 256, 4, 4, 4, kernel}, 12);
+  const Example example({1, 512, 4, 4, 4, kernel}, 12);
   example.forward(*device.kernels);
   example.backward(*device.kernels);
   return device.memory.peak()[MemoryCategory::workspace];
 }
 
 TEST_P(Attention, FlashNeverHoldsTheScoresAndTheUnfusedKernelHoldsThemMoreThanOnce) {
-  const Bytes scores = Bytes{4} * 256 * 256 * 4;  // four heads, fp32
+  const Bytes scores = Bytes{4} * 512 * 512 * 4;  // four heads, fp32
   const Bytes flash = workspace_of(GetParam(), AttentionKernel::flash2);
   const Bytes fused_softmax = workspace_of(GetParam(), AttentionKernel::fused_softmax);
   const Bytes unfused = workspace_of(GetParam(), AttentionKernel::unfused);

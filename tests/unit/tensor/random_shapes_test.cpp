@@ -86,9 +86,13 @@ TEST_P(RandomShapes, AttentionKernelsAgree) {
       kernels.attention_backward(shape, my_q, my_k, my_v, my_out, my_kept.saved(), my_d_out, my_d_q,
                                  my_d_k, my_d_v);
       const double tolerance = tolerance_of(dtype);
+      // Gradients of scores are differences: of d_out v and of the sum of d_out out over the head,
+      // which flash takes from the output as it is stored. What rounding has left there is a larger
+      // share of the difference.
+      const double of_scores = dtype == DType::bf16 ? 2 * tolerance : tolerance;
       EXPECT_TRUE(close_to(my_out, out, tolerance));
-      EXPECT_TRUE(close_to(my_d_q, d_q, tolerance));
-      EXPECT_TRUE(close_to(my_d_k, d_k, tolerance));
+      EXPECT_TRUE(close_to(my_d_q, d_q, of_scores));
+      EXPECT_TRUE(close_to(my_d_k, d_k, of_scores));
       EXPECT_TRUE(close_to(my_d_v, d_v, tolerance));
       for (const HostMatrix* each : {&my_out, &my_d_q, &my_d_k, &my_d_v}) {
         EXPECT_TRUE(each->gaps_are_untouched());

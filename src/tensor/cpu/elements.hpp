@@ -1,0 +1,28 @@
+#pragma once
+
+#include "tensor/cpu/team.hpp"
+#include "tensor/matrix.hpp"
+
+namespace kumihimo::cpu {
+
+inline bool same_shape(const Matrix& a, const Matrix& b) {
+  return a.rows == b.rows && a.cols == b.cols;
+}
+
+inline bool has_shape(const Matrix& matrix, std::int64_t rows, std::int64_t cols) {
+  return matrix.rows == rows && matrix.cols == cols;
+}
+
+// Element-wise operations that other kernels use too. Shapes are equal.
+
+/// As Kernels::copy.
+void copy(const Team& team, const Matrix& in, const Matrix& out);
+/// As Kernels::fill.
+void fill(const Team& team, const Matrix& x, float value);
+/// fp8 to bf16, or bf16 to fp32: exact.
+void widen(const Team& team, const Matrix& in, const Matrix& out);
+
+/// The one that vector code was chosen for: "AVX3".
+const char* instruction_set();
+
+}  // namespace kumihimo::cpu
