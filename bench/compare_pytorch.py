@@ -77,7 +77,7 @@ def compare(arguments):
                 ours.append(runs[-1]["tokens_per_s"])
             ratios = [mine / torch for mine, torch in zip(ours, theirs)]
             middle = sorted(runs, key=lambda run: run["tokens_per_s"])[len(runs) // 2]
-            share = middle["time"]["matrix products"] / middle["step_time_s"]["median"]
+            share = middle["time"]["matrix_products_s"] / middle["step_time_s"]["median"]
             print(f"{case:<30}{statistics.median(theirs):>10.0f}{statistics.median(ours):>10.0f}"
                   f"  {'':<10} {spread(ratios):<23}{aim:<6} {100 * middle['mfu']:4.0f} %  {100 * share:3.0f} % of the step",
                   flush=True)
@@ -96,8 +96,9 @@ def two_ranks(arguments):
             runs.append(train(arguments.program, shape, "fp32", 1, arguments.steps, layout, 1))
             ratios.append(runs[-1]["tokens_per_s"] / one["tokens_per_s"])
         step = runs[-1]["step_time_s"]["median"]
-        rest = ", ".join(f"{key} {100 * value / step:.1f} %" for key, value in runs[-1]["time"].items()
-                         if value / step > 0.005)
+        names = {key: key.removesuffix("_s").replace("_", " ") for key in runs[-1]["time"]}
+        rest = ", ".join(f"{names[key]} {100 * value / step:.1f} %"
+                         for key, value in runs[-1]["time"].items() if value / step > 0.005)
         print(f"  {name:<26} {spread(ratios)} times   {rest}", flush=True)
 
 
