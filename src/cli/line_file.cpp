@@ -5,8 +5,8 @@
 
 namespace kumihimo {
 
-LineFile::LineFile(std::filesystem::path path)
-    : path_(std::move(path)), file_(std::fopen(path_.c_str(), "w")) {
+LineFile::LineFile(std::filesystem::path path, Start start)
+    : path_(std::move(path)), file_(std::fopen(path_.c_str(), start == Start::anew ? "w" : "a")) {
   if (!file_) throw std::system_error(errno, std::generic_category(), "fopen " + path_.string());
 }
 

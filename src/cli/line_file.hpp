@@ -7,11 +7,12 @@
 
 namespace kumihimo {
 
-/// A new file that is written line by line: each is in the file when write() returns. Throws
+/// A file that is written line by line: each is in the file when write() returns. Throws
 /// std::system_error, naming the file, when it cannot be made or written.
 class LineFile {
  public:
-  explicit LineFile(std::filesystem::path path);
+  enum class Start { anew, at_the_end };
+  LineFile(std::filesystem::path path, Start start);
 
   /// `text` ends with a newline.
   void write(std::string_view text);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/planner_json.hpp"
+#include "cli/training_names.hpp"
 
 namespace kumihimo {
 namespace {
@@ -52,28 +53,21 @@ void add_times(Json& json, const StepTimes& times) {
 }
 
 Json optimizer_json(const OptimizerOptions& optimizer) {
-  return {{"kind", optimizer.kind == OptimizerKind::adamw ? "adamw" : "sgd"},
-          {"beta1", optimizer.beta1},
-          {"beta2", optimizer.beta2},
-          {"epsilon", optimizer.epsilon},
-          {"momentum", optimizer.momentum},
-          {"weight_decay", optimizer.weight_decay},
+  return {{"kind", name_of(optimizer.kind)}, {"beta1", optimizer.beta1},
+          {"beta2", optimizer.beta2},        {"epsilon", optimizer.epsilon},
+          {"momentum", optimizer.momentum},  {"weight_decay", optimizer.weight_decay},
           {"clip_norm", optimizer.clip_norm}};
 }
 
 Json learning_rate_json(const LearningRate& rate) {
-  constexpr std::array shapes{"constant", "cosine", "wsd"};
-  return {{"shape", shapes[static_cast<std::size_t>(rate.shape)]},
-          {"peak", rate.peak},
-          {"minimum_share", rate.minimum_share},
-          {"warmup_steps", rate.warmup_steps},
-          {"total_steps", rate.total_steps},
-          {"decay_share", rate.decay_share}};
+  return {{"shape", name_of(rate.shape)},        {"peak", rate.peak},
+          {"minimum_share", rate.minimum_share}, {"warmup_steps", rate.warmup_steps},
+          {"total_steps", rate.total_steps},     {"decay_share", rate.decay_share}};
 }
 
 Json fp8_json(const TrainingOptions& options) {
   if (options.layout.precision != Precision::fp8) return nullptr;
-  return {{"scaling", options.fp8.scaling == Fp8Scaling::delayed ? "delayed" : "current"},
+  return {{"scaling", name_of(options.fp8.scaling)},
           {"amax_history", options.fp8.amax_history},
           {"edges_in_bf16", options.fp8.edges_in_bf16}};
 }

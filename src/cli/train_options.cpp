@@ -7,44 +7,12 @@
 #include "cli/layout_options.hpp"
 #include "cli/model_options.hpp"
 #include "cli/this_machine.hpp"
+#include "cli/training_names.hpp"
 #include "cluster/cluster_file.hpp"
 #include "comm/world.hpp"
-#include "layout/names.hpp"
 #include "layout/validate.hpp"
 
 namespace kumihimo {
-
-template <>
-struct NameTable<RankKind> {
-  static constexpr std::array<Named<RankKind>, 3> rows{
-      {{RankKind::threads, "threads"}, {RankKind::mpi, "mpi"}, {RankKind::emulated, "emulated"}}};
-};
-
-template <>
-struct NameTable<Backend> {
-  static constexpr std::array<Named<Backend>, 2> rows{
-      {{Backend::cpu, "cpu"}, {Backend::reference, "reference"}}};
-};
-
-template <>
-struct NameTable<OptimizerKind> {
-  static constexpr std::array<Named<OptimizerKind>, 2> rows{
-      {{OptimizerKind::adamw, "adamw"}, {OptimizerKind::sgd, "sgd"}}};
-};
-
-template <>
-struct NameTable<LearningRateShape> {
-  static constexpr std::array<Named<LearningRateShape>, 3> rows{
-      {{LearningRateShape::constant, "constant"},
-       {LearningRateShape::cosine, "cosine"},
-       {LearningRateShape::wsd, "wsd"}}};
-};
-
-template <>
-struct NameTable<Fp8Scaling> {
-  static constexpr std::array<Named<Fp8Scaling>, 2> rows{
-      {{Fp8Scaling::delayed, "delayed"}, {Fp8Scaling::current, "current"}}};
-};
 
 namespace {
 
@@ -56,7 +24,7 @@ constexpr std::int64_t longest_sequence = 16'777'216;
 constexpr std::int64_t largest_batch = 16'777'216;
 constexpr std::int64_t most_threads = 1024;
 constexpr std::int64_t most_rows_unasked = 20;
-/// Tables of positions fill and caches warm up.
+/// Temporaries settle into one block, caches fill.
 constexpr std::int64_t usual_warmup_steps = 3;
 
 template <class Enum>

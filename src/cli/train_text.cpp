@@ -57,10 +57,10 @@ struct StepColumn {
 };
 
 constexpr std::array step_columns{
-    StepColumn{"step", 7}, StepColumn{"loss", 9},   StepColumn{"tokens/s", 10},
-    StepColumn{"MFU", 8},  StepColumn{"HFU", 8},    StepColumn{"step time", 10},
-    StepColumn{"comm", 8}, StepColumn{"bubble", 8}, StepColumn{"memory", 10},
-    StepColumn{"left", 9},
+    StepColumn{"step", 7},  StepColumn{"loss", 9},   StepColumn{"tokens/s", 10},
+    StepColumn{"MFU", 8},   StepColumn{"HFU", 8},    StepColumn{"step time", 10},
+    StepColumn{"comm", 8},  StepColumn{"bubble", 8}, StepColumn{"memory", 10},
+    StepColumn{"left", 13},
 };
 constexpr StepColumn data_column{"data", 8};
 

@@ -30,7 +30,10 @@ TrainingReporter::TrainingReporter(const TrainingRun& run)
       out_(terminal_of(run, stdout)),
       live_(terminal_of(run, stderr)),
       statistics_(run.request.warmup_steps) {
-  if (run.request.json_log) log_.emplace(*run.request.json_log);
+  if (!run.request.json_log) return;
+  // A resumed run goes on with the log of its steps, too.
+  log_.emplace(*run.request.json_log,
+               run.state ? LineFile::Start::at_the_end : LineFile::Start::anew);
 }
 
 TrainingReporter::~TrainingReporter() { wipe_live_line(); }

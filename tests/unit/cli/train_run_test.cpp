@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <filesystem>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -168,6 +169,55 @@ TEST(TrainRun, OutputThatCannotBeWrittenEndsAllRanks) {
   const auto full = train({"--json-log", "/dev/full", "--dp", "2"});
   EXPECT_EQ(full.code, 4);
   EXPECT_THAT(full.err, AllOf(HasSubstr("/dev/full"), HasSubstr("No space left")));
+}
+
+std::vector<double> losses_of(const std::string& log) {
+  std::vector<double> losses;
+  for (const json& step : lines_of(log)) losses.push_back(step["loss"]);
+  return losses;
+}
+
+TEST(TrainRun, AResumedRunContinuesTheLossCurveInAnotherLayout) {
+  const testing::ScratchFolder folder;
+  const std::string states = folder.file("states");
+  // Cosine decay would depend on --steps.
+  const auto flags = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"--lr-schedule", "constant"});
+    return more;
+  };
+  ASSERT_EQ(train(flags({"--steps", "6", "--json-log", folder.file("whole")})).code, 0);
+  const auto first =
+      train(flags({"--steps", "4", "--tp", "2", "--pp", "2", "--save", states, "--save-every", "3",
+                   "--keep", "1", "--json-log", folder.file("resumed")}));
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("State saved as " + states + "/step-00000004"));
+  EXPECT_FALSE(std::filesystem::exists(states + "/step-00000003"));  // --keep 1
+
+  const auto rest = train(flags({"--steps", "6", "--dp", "4", "--zero", "3", "--resume", states,
+                                 "--verify-state", "--json-log", folder.file("resumed")}));
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  const auto whole = losses_of(folder.text_of("whole"));
+  const auto resumed = losses_of(folder.text_of("resumed"));
+  ASSERT_EQ(resumed.size(), 4u + 2);
+  for (std::size_t i = 0; i < 6; ++i) EXPECT_NEAR(resumed[i], whole[i], 1e-5 * whole[i]);
+}
+
+TEST(TrainRun, SavedStatesAreNotMixedWithThoseOfAnotherRun) {
+  const testing::ScratchFolder folder;
+  const std::string states = folder.file("states");
+  ASSERT_EQ(train({"--steps", "2", "--save", states}).code, 0);
+  const auto again = train({"--steps", "2", "--save", states});
+  EXPECT_EQ(again.code, 2);
+  EXPECT_THAT(again.err, HasSubstr("go on from it with --resume " + states));
+  const auto done = train({"--steps", "2", "--resume", states});
+  EXPECT_EQ(done.code, 2);
+  EXPECT_THAT(done.err,
+              HasSubstr("--steps: is 2, and " + states + "/step-00000002 is after step 2"));
+  const auto other = train({"--steps", "4", "--resume", states, "--seed", "2"});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_THAT(other.err, HasSubstr("--seed: is 2"));
+  const auto from_weights = train({"--steps", "1", "--init-from", states + "/step-00000002"});
+  EXPECT_EQ(from_weights.code, 0) << from_weights.err;
 }
 
 /// Blocks SIGINT in this thread and in those that it makes.
