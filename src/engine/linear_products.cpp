@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace kumihimo {
 namespace {
@@ -118,7 +119,7 @@ void LinearProducts::end_step(const std::vector<float>& maxima) {
     if (std::ssize(tensor.history) > options_.amax_history) tensor.history.pop_back();
     set_scale(tensor, i);
     tensor.amax = 0;
-    tensor.counts = {};
+    tensor.last_counts = std::exchange(tensor.counts, {});
   }
 }
 
