@@ -220,7 +220,7 @@ PrecisionComparison compare_precision(const PrecisionComparisonOptions& options,
       for (std::size_t i = 0; i < trainers.size(); ++i) {
         record_casts(*trainers[i], record.tensors[i]);
       }
-      if (on_step && world.rank() == 0) on_step(step_of(step, losses, record.by_step.back()));
+      if (on_step && world.rank() == 0) on_step(step, losses);
     }
   });
   return summary(options, records);

@@ -66,9 +66,8 @@ struct PrecisionComparison {
   bool within_tolerance() const;
 };
 
-/// Called by rank 0 after each step, with that rank's part of the gradients only and no smoothed
-/// gap.
-using OnPrecisionStep = std::function<void(const PrecisionStep&)>;
+/// Called by rank 0 after each step: its number, 0, 1, ..., and both losses.
+using OnPrecisionStep = std::function<void(std::int64_t step, const std::array<double, 2>& losses)>;
 
 /// Trains both in lock step on threads, from the same weights and samples: every rank has two
 /// trainers, and needs the memory of both (the budget holds for each alone). `read_samples` is
