@@ -52,7 +52,7 @@ LinearProducts::Cast LinearProducts::cast(LinearId id, Fp8Operand operand, const
   Fp8Tensor& tensor = mutable_tensor(id, operand);
   const DType format = format_of(operand);
   const float amax = kernels_.absolute_maximum(x);
-  if (!(amax <= tensor.amax)) tensor.amax = amax;  // keeps a NaN
+  if (amax > tensor.amax || std::isnan(amax)) tensor.amax = amax;  // keeps a NaN
   const bool delayed = options_.scaling == Fp8Scaling::delayed && tensor.has_scale;
   const float scale = delayed ? tensor.scale : scale_for(amax, format);
   const Matrix values = workspace_.take(x.rows, x.cols, format);

@@ -40,14 +40,15 @@ TEST(ComparePrecision, OnePrecisionAgreesWithItself) {
 TEST(ComparePrecision, Fp8DiffersFromBf16ByALittle) {
   for (const char* layout : {"", "tp=2 pp=2 zero=1"}) {
     SCOPED_TRACE(layout);
-    const PrecisionComparison result = compare(Precision::bf16, Precision::fp8, layout);
+    const PrecisionComparison result = compare(Precision::bf16, Precision::fp8, layout, 0.05, 1e-3);
     EXPECT_GT(result.mean_gap, 0);
     EXPECT_LT(result.mean_gap, 0.05);
     for (const PrecisionStep& step : result.steps) {
       EXPECT_NEAR(step.gap, step.losses[1] / step.losses[0] - 1, 1e-12);
       EXPECT_LT(step.gradient_cosine, 1);
-      EXPECT_GT(step.gradient_cosine, 0.9);
     }
+    // From the same weights only the casts differ; later the weights do too.
+    EXPECT_GT(result.steps[0].gradient_cosine, 0.95);
     EXPECT_TRUE(result.uses_fp8());
     EXPECT_TRUE(result.tensors[0].empty());
     ASSERT_EQ(result.tensors[1].size(), 4u * linear_roles * fp8_operands);

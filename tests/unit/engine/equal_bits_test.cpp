@@ -17,7 +17,8 @@ TransformerShape tiny(TransformerShape model) {
 }
 
 TrainingOptions tiny_options(const std::string& layout, const std::string& precision = "fp32") {
-  TrainingOptions options = testing::small_options(tiny(testing::small_llama()), layout, precision);
+  TrainingOptions options = testing::small_options(tiny(testing::small_llama()), "");
+  options.layout = *parse_layout("precision=" + precision + " " + layout);
   options.job.seq_length = 8;
   return options;
 }

@@ -119,7 +119,7 @@ TEST(Failures, TooSmallABudgetEndsAllRanksWithItsReport) {
     SCOPED_TRACE(layout);
     const TrainingOptions options = small_options(small_llama(), layout);
     const Needs needed = needs(options);
-    ASSERT_GT(needed.first_step, needed.constructed);
+    ASSERT_GE(needed.first_step, needed.constructed);  // the same where making it took more
     for (const bool on_one_rank : {false, true}) {
       expect_out_of_memory(options, needed.constructed / 2, on_one_rank);
       expect_out_of_memory(options, needed.first_step - 1, on_one_rank);

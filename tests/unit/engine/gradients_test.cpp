@@ -147,7 +147,8 @@ void check_gradients(const TrainingOptions& options) {
 class GradientsByDifferences : public ::testing::TestWithParam<const char*> {};
 
 TrainingOptions options_for(const TransformerShape& model, const char* layout) {
-  TrainingOptions options = testing::small_options(one_layer(model), layout);
+  TrainingOptions options = testing::small_options(one_layer(model), "");
+  options.layout = *parse_layout(fmt::format("precision=fp32 {}", layout));
   options.job.seq_length = 8;
   options.job.global_batch_size = 1;
   options.learning_rate.peak = 0;

@@ -14,7 +14,8 @@ constexpr double largest_logit = 0.25;
 
 std::vector<double> losses(const std::string& layout, const std::string& precision,
                            Fp8Options fp8 = {}) {
-  TrainingOptions options = testing::small_options(testing::small_llama(), layout, precision);
+  TrainingOptions options = testing::small_options(testing::small_llama(), "");
+  options.layout = *parse_layout("precision=" + precision + " " + layout);
   options.job.seq_length = 8;
   options.learning_rate.peak = 1e-3;
   options.fp8 = fp8;
