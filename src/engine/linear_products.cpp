@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace kumihimo {
 namespace {
@@ -51,7 +52,7 @@ LinearProducts::Cast LinearProducts::cast(LinearId id, Fp8Operand operand, const
   Fp8Tensor& tensor = mutable_tensor(id, operand);
   const DType format = format_of(operand);
   const float amax = kernels_.absolute_maximum(x);
-  if (!(amax <= tensor.amax)) tensor.amax = amax;  // keeps a NaN
+  if (amax > tensor.amax || std::isnan(amax)) tensor.amax = amax;  // keeps a NaN
   const bool delayed = options_.scaling == Fp8Scaling::delayed && tensor.has_scale;
   const float scale = delayed ? tensor.scale : scale_for(amax, format);
   const Matrix values = workspace_.take(x.rows, x.cols, format);
@@ -118,7 +119,7 @@ void LinearProducts::end_step(const std::vector<float>& maxima) {
     if (std::ssize(tensor.history) > options_.amax_history) tensor.history.pop_back();
     set_scale(tensor, i);
     tensor.amax = 0;
-    tensor.counts = {};
+    tensor.last_counts = std::exchange(tensor.counts, {});
   }
 }
 

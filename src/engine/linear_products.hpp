@@ -25,6 +25,7 @@ struct Fp8Tensor {
   float amax = 0;             ///< largest magnitude of this step so far
   std::deque<float> history;  ///< of the last steps, newest first
   Fp8CastCounts counts;       ///< of this step
+  Fp8CastCounts last_counts;  ///< of the last step that has ended
 };
 
 struct LinearId {
