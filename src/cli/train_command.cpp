@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/interrupt.hpp"
+#include "cli/precision_comparison.hpp"
 #include "cli/terminal.hpp"
 #include "cli/train_options.hpp"
 #include "cli/train_rank.hpp"
@@ -18,7 +19,9 @@ constexpr std::string_view example =
       eight processes, and a line of JSON for each step
   kumihimo train --model llama-tiny --tp 4 --pp 2 --dp 4 --ranks emulated \
       --cluster a100-80gb-sxm --trace steps.json
-      32 ranks with virtual clocks on the links of a cluster, for https://ui.perfetto.dev)";
+      32 ranks with virtual clocks on the links of a cluster, for https://ui.perfetto.dev
+  kumihimo train --model llama-tiny --steps 200 --compare-precision bf16,fp8 --tolerance 1%
+      what fp8 costs in loss, and where its casts overflow or underflow)";
 
 /// The flags and the data that they name.
 std::optional<TrainingRun> read_run(const Flags& flags, Errors& faults,
@@ -47,10 +50,13 @@ ExitCode outcome(const TrainingEnd& end, bool says) {
 /// All ranks are threads of this process.
 ExitCode train_here(const Flags& flags, const std::stop_token& stop, Errors faults) {
   const auto run = read_run(flags, faults);
-  if (!run) return refuse(faults);
+  std::optional<PrecisionComparisonOptions> comparison;
+  if (run) comparison = read_comparison(flags, run->request, faults);
+  if (!faults.empty()) return refuse(faults);
   const int ranks = static_cast<int>(run->request.options.layout.devices());
   TrainingEnd end;
   try {
+    if (comparison) return run_comparison(*comparison, *run);
     TrainingReporter reporter(*run);
     const RankBody body = [&](World& world) {
       const bool first = world.rank() == 0;
@@ -94,6 +100,7 @@ ExitCode train_rank_of_job(World& world, const Flags& flags, const std::stop_tok
                            Errors faults) {
   Agreement agreement(world);
   const auto run = read_run(flags, faults, world.size());
+  if (run) read_comparison(flags, run->request, faults);
   if (refused_by_any(agreement, world, faults)) return ExitCode::bad_input;
   if (!same_everywhere(agreement, world, *run)) return ExitCode::bad_input;
   std::optional<TrainingReporter> reporter;

@@ -6,6 +6,7 @@
 
 #include "cli/layout_options.hpp"
 #include "cli/model_options.hpp"
+#include "cli/precision_comparison.hpp"
 #include "cli/this_machine.hpp"
 #include "cli/training_names.hpp"
 #include "cluster/cluster_file.hpp"
@@ -228,6 +229,7 @@ void add_train_flags(Flags& flags) {
   flags.add_value("--fp8-amax-history", "STEPS", "that delayed scaling looks back (default: 16)");
   flags.add_switch("--fp8-edges-in-bf16", "keep the first and the last layer in bf16");
 
+  add_comparison_flags(flags);
   flags.group("Ranks");
   flags.add_value("--ranks", "KIND",
                   "threads (default), mpi (default under mpirun), emulated: virtual clocks on the "

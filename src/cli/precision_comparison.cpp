@@ -1,0 +1,91 @@
+#include "cli/precision_comparison.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/compare_precision_text.hpp"
+#include "cli/json_text.hpp"
+#include "cli/progress.hpp"
+#include "cli/terminal.hpp"
+#include "layout/names.hpp"
+
+namespace kumihimo {
+namespace {
+
+constexpr double usual_tolerance = 0.01;
+
+bool is_trained(Precision precision) {
+  return precision == Precision::fp32 || precision == Precision::bf16 ||
+         precision == Precision::fp8;
+}
+
+}  // namespace
+
+void add_comparison_flags(Flags& flags) {
+  flags.group("Comparing precisions");
+  flags.add_value("--compare-precision", "A,B",
+                  "train in both, such as bf16,fp8, from the same weights and data, and compare "
+                  "losses, gradients and casts");
+  flags.add_value("--tolerance", "SHARE",
+                  "mean gap of the losses that is accepted, such as 1% (the default)");
+}
+
+std::optional<PrecisionComparisonOptions> read_comparison(const Flags& flags,
+                                                          const TrainingRequest& request,
+                                                          Errors& faults) {
+  const auto tolerance = flags.quantity("--tolerance", Dimension::ratio, faults);
+  if (!flags.given("--compare-precision")) {
+    if (tolerance) {
+      faults.push_back({"--tolerance", "is for --compare-precision", "add it, or leave this out"});
+    }
+    return std::nullopt;
+  }
+  const std::size_t before = faults.size();
+  const std::vector<std::string> names = flags.text_list("--compare-precision", faults);
+  PrecisionComparisonOptions comparison;
+  if (names.size() != 2) {
+    faults.push_back({"--compare-precision", fmt::format("names {} precisions", names.size()),
+                      "give two, such as bf16,fp8"});
+  } else {
+    for (std::size_t i = 0; i < 2; ++i) {
+      const auto precision = parse_name<Precision>(names[i], "--compare-precision");
+      collect(faults, precision);
+      if (!precision) continue;
+      comparison.precisions[i] = *precision;
+      if (!is_trained(*precision)) {
+        faults.push_back({"--compare-precision", fmt::format("{} is not trained", names[i]),
+                          "use fp32, bf16 or fp8"});
+      }
+    }
+  }
+  if (request.ranks != RankKind::threads) {
+    faults.push_back({"--compare-precision", "runs on threads of one process only",
+                      "leave out --ranks and the launcher"});
+  }
+  if (request.save || request.resume) {
+    faults.push_back({"--compare-precision", "trains two models, and saves or resumes neither",
+                      "leave out --save and --resume"});
+  }
+  if (faults.size() > before) return std::nullopt;
+  comparison.training = request.options;
+  comparison.steps = request.steps;
+  comparison.tolerance = tolerance.value_or(usual_tolerance);
+  return comparison;
+}
+
+ExitCode run_comparison(const PrecisionComparisonOptions& comparison, const TrainingRun& run) {
+  PrecisionComparison result;
+  {
+    ProgressBar bar("comparing", terminal_of(stderr));
+    result = compare_precision(comparison, sample_reader(run),
+                               [&](std::int64_t step, const std::array<double, 2>& /*losses*/) {
+                                 bar.update(step + 1, comparison.steps);
+                               });
+  }
+  const ExitCode printed =
+      print(run.request.json ? to_json_text(to_json(result)) : to_text(result));
+  if (printed != ExitCode::done) return printed;
+  return result.within_tolerance() ? ExitCode::done : ExitCode::check_failed;
+}
+
+}  // namespace kumihimo
