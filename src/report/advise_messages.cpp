@@ -67,7 +67,6 @@ constexpr Message table[] = {
     {"advise.cost_column", "cost", "費用"},
     {"advise.relayout_only", "(a new split and micro-batch alone)",
      "(分割とマイクロバッチの再選択のみ)"},
-    {"advise.note", "", ""},
     {"advise.already_so", "it is so already", "すでにそうなっている"},
     {"advise.no_upgrade", "no faster and no larger than today's device",
      "現在のデバイスより速くも大きくもない"},
