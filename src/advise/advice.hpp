@@ -40,7 +40,7 @@ struct AdviceStep {
   double cost = 0;
   std::optional<Payback> payback;    ///< where device-hours have a price
   std::optional<double> days_saved;  ///< over the run, where its tokens are known
-  Trial trial;
+  ConfirmingTrial trial;
 };
 
 /// The first steps of the order against every set that costs no more (without costs: of as many

@@ -14,7 +14,7 @@ enum class TrialPart : std::uint8_t {
 };
 
 /// One run of a few steps.
-struct Measurement {
+struct TrialRun {
   TrialPart part = TrialPart::before;
   std::size_t machine = 0;
   std::int64_t devices = 0;
@@ -26,8 +26,8 @@ struct Measurement {
 };
 
 /// The smallest trial that would confirm a step.
-struct Trial {
-  std::vector<Measurement> measurements;
+struct ConfirmingTrial {
+  std::vector<TrialRun> measurements;
   double device_hours = 0;
   double full_gain = 0;      ///< predicted at full size: step time before / after - 1
   double expected_gain = 0;  ///< predicted in the trial
@@ -42,7 +42,7 @@ int trial_steps(double gain);
 /// The fewest replicas (data parallelism divided by a whole number, the global batch with it) at
 /// which the predicted gain is within a quarter of that at full size; full size where none is.
 /// `kept`: the outcome of the change without a new layout, or null.
-Trial smallest_trial(const AdviceRequest& request, const std::vector<Machine>& machines,
-                     const Outcome& before, const Outcome& after, const Outcome* kept);
+ConfirmingTrial smallest_trial(const AdviceRequest& request, const std::vector<Machine>& machines,
+                               const Outcome& before, const Outcome& after, const Outcome* kept);
 
 }  // namespace kumihimo

@@ -64,9 +64,9 @@ Json names_json(const std::vector<std::size_t>& options, const AdviceRequest& re
   return names;
 }
 
-Json trial_json(const Trial& trial) {
+Json trial_json(const ConfirmingTrial& trial) {
   Json runs = Json::array();
-  for (const Measurement& run : trial.measurements) {
+  for (const TrialRun& run : trial.measurements) {
     runs.push_back({{"part", key_of(run.part)},
                     {"machine", run.machine},
                     {"gpus", run.devices},

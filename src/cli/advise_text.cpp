@@ -118,15 +118,15 @@ class AdviceWriter {
     return "";
   }
 
-  void add_trial(const Trial& trial, Table& table) const {
+  void add_trial(const ConfirmingTrial& trial, Table& table) const {
     if (trial.measurements.empty()) return;
     std::int64_t devices = 0;
-    for (const Measurement& run : trial.measurements) devices = std::max(devices, run.devices);
+    for (const TrialRun& run : trial.measurements) devices = std::max(devices, run.devices);
     table.rows.push_back(
         {"", say("advise.trial"),
          say("advise.trial_text", trial.measurements.size(), trial.measurements.front().steps,
              devices, trial.device_hours, signed_percent(trial.expected_gain))});
-    for (const Measurement& run : trial.measurements) {
+    for (const TrialRun& run : trial.measurements) {
       const ParallelLayout& layout = run.layout;
       table.rows.push_back(
           {"", "",

@@ -3,7 +3,7 @@
 namespace kumihimo {
 namespace {
 
-constexpr Message table[] = {
+constexpr Wording table[] = {
     {"advise.title", "What to change first", "最初に変えるべきこと"},
     {"advise.model", "model", "モデル"},
     {"advise.cluster", "cluster", "クラスタ"},
@@ -119,6 +119,6 @@ constexpr Message table[] = {
 
 }  // namespace
 
-std::span<const Message> advise_messages() { return table; }
+std::span<const Wording> advise_messages() { return table; }
 
 }  // namespace kumihimo

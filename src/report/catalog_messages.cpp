@@ -3,7 +3,7 @@
 namespace kumihimo {
 namespace {
 
-constexpr Message table[] = {
+constexpr Wording table[] = {
     {"catalog.split.description", "another split over tensor, pipeline and data parallelism",
      "テンソル・パイプライン・データ並列の分割を変える"},
     {"catalog.split.reason", "flags of the launch script; saved states must be converted once",
@@ -74,6 +74,6 @@ constexpr Message table[] = {
 
 }  // namespace
 
-std::span<const Message> catalog_messages() { return table; }
+std::span<const Wording> catalog_messages() { return table; }
 
 }  // namespace kumihimo

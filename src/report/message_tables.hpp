@@ -8,7 +8,7 @@
 
 namespace kumihimo {
 
-std::span<const Message> advise_messages();
-std::span<const Message> catalog_messages();  ///< what catalog/upgrades says, by its English text
+std::span<const Wording> advise_messages();
+std::span<const Wording> catalog_messages();  ///< what catalog/upgrades says, by its English text
 
 }  // namespace kumihimo

@@ -10,16 +10,16 @@
 namespace kumihimo {
 namespace {
 
-std::string_view in(Language language, const Message& message) {
+std::string_view in(Language language, const Wording& message) {
   return language == Language::japanese ? message.japanese : message.english;
 }
 
-using Index = std::map<std::string_view, const Message*>;
+using Index = std::map<std::string_view, const Wording*>;
 
 const Index& by_key() {
   static const Index index = [] {
     Index result;
-    for (const Message& message : messages()) result.emplace(message.key, &message);
+    for (const Wording& message : messages()) result.emplace(message.key, &message);
     return result;
   }();
   return index;
@@ -28,7 +28,7 @@ const Index& by_key() {
 const Index& by_english() {
   static const Index index = [] {
     Index result;
-    for (const Message& message : catalog_messages()) result.emplace(message.english, &message);
+    for (const Wording& message : catalog_messages()) result.emplace(message.english, &message);
     return result;
   }();
   return index;
@@ -48,9 +48,9 @@ std::string_view to_string(Language language) {
   return language == Language::japanese ? "ja" : "en";
 }
 
-const std::vector<Message>& messages() {
-  static const std::vector<Message> all = [] {
-    std::vector<Message> result;
+const std::vector<Wording>& messages() {
+  static const std::vector<Wording> all = [] {
+    std::vector<Wording> result;
     for (const auto& table : {advise_messages(), catalog_messages()}) {
       result.insert(result.end(), table.begin(), table.end());
     }

@@ -16,14 +16,14 @@ Expected<Language> parse_language(std::string_view text, std::string_view where)
 std::string_view to_string(Language language);  ///< "en", "ja": as in HTML
 
 /// A text in every language. Placeholders are numbered: languages order them differently.
-struct Message {
+struct Wording {
   std::string_view key;
   std::string_view english;
   std::string_view japanese;
 };
 
 /// Every text of advise and report.
-const std::vector<Message>& messages();
+const std::vector<Wording>& messages();
 
 /// The text of a key; a missing one fails a check.
 std::string_view message(Language language, std::string_view key);

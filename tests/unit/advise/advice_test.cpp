@@ -170,14 +170,14 @@ TEST(Trial, SmallerOnesPredictTheGainOfTheWhole) {
   const AdviceRequest request = testing::founding_study(testing::founding_start);
   const Advice advice = advise(request);
   for (const AdviceStep& step : advice.steps) {
-    const Trial& trial = step.trial;
+    const ConfirmingTrial& trial = step.trial;
     ASSERT_GE(trial.measurements.size(), 2u);
     ASSERT_LE(trial.measurements.size(), 3u);
     EXPECT_EQ(trial.measurements[0].part, TrialPart::before);
     EXPECT_EQ(trial.measurements[1].part, TrialPart::after);
     EXPECT_NEAR(trial.expected_gain, trial.full_gain, 0.25 * trial.full_gain + 1e-12);
     double hours = 0;
-    for (const Measurement& run : trial.measurements) {
+    for (const TrialRun& run : trial.measurements) {
       EXPECT_EQ(run.devices, run.layout.devices());
       hours += static_cast<double>(run.devices) * run.step_s * run.steps / 3600;
     }

@@ -20,7 +20,7 @@ std::multiset<std::string> placeholders(std::string_view text) {
 
 TEST(Messages, EveryTextIsThereInEveryLanguage) {
   std::set<std::string_view> keys;
-  for (const Message& message : messages()) {
+  for (const Wording& message : messages()) {
     SCOPED_TRACE(std::string(message.key));
     EXPECT_TRUE(keys.insert(message.key).second) << "twice";
     EXPECT_FALSE(message.english.empty());
