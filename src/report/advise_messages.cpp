@@ -114,6 +114,10 @@ constexpr Wording table[] = {
      "{0}: {2} から {3} まで {1} が最良のまま。"},
     {"sensitivity.below", "{0}: below {1}, {2} overtakes {3}.",
      "{0}: {1} を下回ると、{2} が {3} を上回る。"},
+    {"sensitivity.unfit_below", "{0}: below {1}, nothing fits.",
+     "{0}: {1} を下回ると、収まるレイアウトがない。"},
+    {"sensitivity.unfit_above", "{0}: from {1} on, nothing fits.",
+     "{0}: {1} 以上では、収まるレイアウトがない。"},
     {"sensitivity.nothing_fits", "nothing fits", "収まるものがない"},
 };
 
