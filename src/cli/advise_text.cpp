@@ -105,6 +105,7 @@ class AdviceWriter {
     }
     if (step.payback && step.payback->money_saved && *step.payback->money_saved > 0) {
       parts.push_back(say("advise.money_saved", short_count(*step.payback->money_saved)));
+      if (*step.payback->money_saved < step.cost) parts.push_back(say("advise.not_in_run"));
     }
     return joined(parts);
   }
