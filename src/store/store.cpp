@@ -95,7 +95,7 @@ void bind_trial(Statement& statement, const Trial& trial) {
     statement.bind_null().bind_null();
   }
   for (std::size_t i = 0; i < column_names.size(); ++i) {
-    const bool is_status = static_cast<Column>(i) == Column::status;
+    const bool is_status = static_cast<RunColumn>(i) == RunColumn::status;
     const std::string_view cell =
         is_status ? run_status(trial.state) : std::string_view(trial.run.cells[i]);
     if (cell.empty()) {
@@ -190,8 +190,8 @@ std::optional<TrialClock> parse_trial_clock(std::string_view name) {
   return value_in<TrialClock>(clock_names, name);
 }
 
-double Trial::step_time_s() const { return number_of(run[Column::step_time_s]); }
-double Trial::mfu() const { return number_of(run[Column::mfu]); }
+double Trial::step_time_s() const { return number_of(run[RunColumn::step_time_s]); }
+double Trial::mfu() const { return number_of(run[RunColumn::mfu]); }
 
 Expected<Store> Store::open(const std::filesystem::path& path, Database::Mode mode) {
   Expected<Database> database = open_store_database(path, mode);
@@ -307,7 +307,7 @@ bool Store::end_trial(const Trial& trial, std::span<const StepSample> samples, d
   update.bind(trial.duration_s).bind(trial.device_hours).bind(trial.timed_steps);
   update.bind(trial.step_time_spread).bind(trial.outlier_steps);
   for (std::size_t i = 0; i < column_names.size(); ++i) {
-    const bool is_status = static_cast<Column>(i) == Column::status;
+    const bool is_status = static_cast<RunColumn>(i) == RunColumn::status;
     const std::string_view cell =
         is_status ? run_status(trial.state) : std::string_view(trial.run.cells[i]);
     if (cell.empty()) {
