@@ -1,5 +1,6 @@
 #include "cli/report_command.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "base/files.hpp"

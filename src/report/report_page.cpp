@@ -23,9 +23,9 @@ class PageWriter {
   explicit PageWriter(const ReportContent& content) : content_(content) {}
 
   std::string write() const {
-    std::string body = answer() + layouts() + agreement() + heat_maps() + memory() + time() +
-                       timelines() + steps() + options() + interactions() + sensitivity() +
-                       winner_map() + frontier() + precision() + provenance();
+    std::string body = answer() + contents() + steps() + layouts() + agreement() + heat_maps() +
+                       memory() + time() + timelines() + options() + interactions() +
+                       sensitivity() + winner_map() + frontier() + precision() + provenance();
     return head() + "<main id=\"main\">\n" + body + "</main>\n" + scripts() + "</body></html>\n";
   }
 
@@ -39,11 +39,16 @@ class PageWriter {
     return html_text(say(key, values...));
   }
 
-  std::string head() const {
+  /// Below the first screen: a reader in a hurry needs the recommendation, not a list.
+  std::string contents() const {
     std::string links;
     for (const auto& [id, key] : sections()) {
       links += fmt::format("<li><a href=\"#{}\">{}</a></li>", id, html(key));
     }
+    return fmt::format("<nav aria-label=\"{}\"><ul>{}</ul></nav>\n", html("page.contents"), links);
+  }
+
+  std::string head() const {
     return fmt::format(
         "<!doctype html>\n<html lang=\"{}\"><head><meta charset=\"utf-8\">\n"
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
@@ -52,10 +57,9 @@ class PageWriter {
         "<title>{}</title>\n<style>\n{}</style></head>\n<body>\n"
         "<a class=\"skip\" href=\"#answer\">{}</a>\n"
         "<header><p class=\"brand\">Kumihimo 組紐</p><h1>{}</h1><p class=\"subtitle\">{}</p>"
-        "</header>\n<nav aria-label=\"{}\"><ul>{}</ul></nav>\n",
+        "</header>\n",
         to_string(content_.language), policy, html_text(content_.title), page_style(),
-        html("page.skip"), html_text(content_.title), html_text(content_.subtitle),
-        html("page.contents"), links);
+        html("page.skip"), html_text(content_.title), html_text(content_.subtitle));
   }
 
   std::vector<std::pair<std::string_view, std::string_view>> sections() const {

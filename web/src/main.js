@@ -14,6 +14,18 @@ function render(only) {
     if (!draw) continue;
     const chart = draw(data, Math.max(280, place.clientWidth || 720));
     if (chart) place.replaceChildren(...[chart].flat());
+    for (const svg of place.querySelectorAll("svg[aria-label]")) describe(svg);
+  }
+}
+
+/// A drawing is one image with a name; its data stands in the table beside it. The library names the
+/// groups within, which have no role that could carry a name.
+function describe(svg) {
+  svg.setAttribute("role", "img");
+  for (const group of svg.querySelectorAll("g[aria-label]")) {
+    group.dataset.mark = group.getAttribute("aria-label");
+    group.removeAttribute("aria-label");
+    group.removeAttribute("aria-description");
   }
 }
 
