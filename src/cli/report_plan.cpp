@@ -18,6 +18,7 @@ namespace {
 constexpr int most_planned = 200;
 constexpr std::size_t most_bars = 5;
 constexpr std::size_t most_spans = 900;
+constexpr std::size_t spans_of_rank = 100;  // more would be a blur
 constexpr std::int64_t most_simulated_actions = 200'000;
 
 class PlanReporter {
@@ -216,9 +217,11 @@ class PlanReporter {
                       .bubble = played.bubble_fraction()};
     std::vector<Span> spans = played.spans;
     std::ranges::stable_sort(spans, {}, &Span::start_s);
-    if (spans.size() > most_spans) {
-      timeline.shown_s = spans[most_spans].start_s;
-      spans.resize(most_spans);
+    const std::size_t most =
+        std::min(most_spans, spans_of_rank * static_cast<std::size_t>(layout.pipeline_parallel));
+    if (spans.size() > most) {
+      timeline.shown_s = spans[most].start_s;
+      spans.resize(most);
     }
     for (const Span& span : spans) {
       const int what = span.action.kind == ActionKind::forward           ? 0

@@ -5,6 +5,7 @@ import { kinds, kindColour, kindSymbol, colour, percent, seconds, swatches, labe
 const base = (data, width, title, more) => ({
   width,
   marginLeft: 60,
+  marginBottom: 44,
   style: { background: "none", color: "var(--ink)", fontSize: "12px", overflow: "visible" },
   ariaLabel: title,
   ...more,
@@ -32,6 +33,12 @@ function rowTip(row, texts) {
     .filter(Boolean)
     .join("\n");
 }
+
+/// Room for names beside a chart: what the longest needs, at most two fifths of the width.
+const labelRoom = (names, width) => Math.min(0.4 * width, 24 + 7 * Math.max(...names.map((name) => name.length)));
+
+/// Names that are longer than their room end in "…".
+const nameAxis = (width) => Plot.axisY({ label: null, tickSize: 0, textOverflow: "ellipsis", lineWidth: (0.4 * width - 16) / 12 });
 
 /// Dots never hide their kind: shape and colour, hollow for what nobody measured.
 const kindDots = (rows, x, y, texts) =>
@@ -216,11 +223,12 @@ function steps(data, width) {
     })),
   ];
   return Plot.plot({
-    ...base(data, width, texts.steps, { marginLeft: Math.min(210, width / 3), marginRight: 56 }),
+    ...base(data, width, texts.steps, { marginLeft: labelRoom(rows.map((row) => row.name), width), marginRight: 56 }),
     height: 50 + 32 * rows.length,
     x: { label: `${texts.speed} (×) →`, grid: true },
-    y: { domain: rows.map((row) => row.name), label: null },
+    y: { domain: rows.map((row) => row.name), label: null, axis: null },
     marks: [
+      nameAxis(width),
       Plot.barX(rows, {
         x1: "from",
         x2: "to",
@@ -248,11 +256,12 @@ function options(data, width) {
       shape: "circle",
     })),
     Plot.plot({
-      ...base(data, width, texts.options, { marginLeft: Math.min(150, width / 3), marginRight: 30 }),
+      ...base(data, width, texts.options, { marginLeft: labelRoom(data.options.map((option) => option.name), width), marginRight: 30 }),
       height: 50 + 26 * data.options.length,
       x: { label: `${texts.gain_column} (%) →`, grid: true, percent: true },
-      y: { type: "point", domain: data.options.map((option) => option.name), label: null },
+      y: { type: "point", domain: data.options.map((option) => option.name), label: null, axis: null },
       marks: [
+        nameAxis(width),
         Plot.ruleX([0]),
         Plot.link(data.options, { x1: "kept", x2: "reoptimised", y: "name", stroke: "var(--line)", strokeWidth: 3 }),
         Plot.dot(flat, {
@@ -302,23 +311,25 @@ function sensitivity(data, width) {
     if (points.length === 0) return [];
     const names = [...new Set(points.map((point) => point.layout))];
     const at = new Map(names.map((name, i) => [name, i]));
-    const byAmount = new Map(points.map((point) => [point.amount, point.text]));
+    // Octaves on a linear axis: a logarithmic one drops labels that are no powers of ten.
+    const place = (amount) => Math.log2(amount / strip.today);
+    const byPlace = new Map(points.map((point) => [place(point.amount), point.text]));
     const ticks = points.filter((_, i) => i % Math.ceil(points.length / (width < 520 ? 4 : 8)) === 0);
     return [
       Object.assign(document.createElement("p"), { className: "caption", textContent: strip.axis }),
       swatches(names, (name) => name, (name) => ({ fill: colour(at.get(name)), shape: ["circle", "square", "triangle", "diamond"][at.get(name) % 4] })),
       Plot.plot({
-        ...base(data, width, strip.axis),
+        ...base(data, width, strip.axis, { marginRight: 36 }),
         height: 190,
-        x: { type: "log", label: null, ticks: ticks.map((point) => point.amount), tickFormat: (amount) => byAmount.get(amount) ?? "" },
+        x: { label: null, ticks: ticks.map((point) => place(point.amount)), tickFormat: (at) => byPlace.get(at) ?? "" },
         y: { label: `↑ ${texts.mfu} (%)`, percent: true, grid: true, nice: true },
         color: { domain: names, range: names.map((_, i) => colour(i)) },
         symbol: { domain: names, range: names.map((_, i) => ["circle", "square", "triangle", "diamond"][i % 4]) },
         marks: [
-          Plot.ruleX([strip.today], { stroke: "var(--soft)", strokeDasharray: "3,3" }),
-          Plot.line(points, { x: "amount", y: "mfu", stroke: "var(--line)" }),
+          Plot.ruleX([0], { stroke: "var(--soft)", strokeDasharray: "3,3" }),
+          Plot.line(points, { x: (point) => place(point.amount), y: "mfu", stroke: "var(--line)" }),
           Plot.dot(points, {
-            x: "amount",
+            x: (point) => place(point.amount),
             y: "mfu",
             fill: "layout",
             stroke: "layout",
