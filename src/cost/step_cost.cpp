@@ -282,7 +282,8 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
 }
 
 std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<int>& in_flight,
-                                   const ParallelLayout& layout, const StackProfile& profile) {
+                                   const std::vector<int>& waiting, const ParallelLayout& layout,
+                                   const StackProfile& profile) {
   const int ranks = static_cast<int>(step.ranks.size());
   std::vector<MemoryUse> result;
   result.reserve(ranks);
@@ -298,13 +299,8 @@ std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<int>&
       use.workspace = std::max(use.workspace, step.chunks[stage].working_bytes);
     }
     // Chunks of a rank differ by a layer at most: a chunk in flight holds their mean.
-    // Of ZB-H1's weight passes, `rank` wait while one input pass goes on.
-    const double waiting =
-        layout.schedule == ScheduleKind::zb_h1
-            ? static_cast<double>(std::min<std::int64_t>(step.num_micro_batches, rank + 1))
-            : 0;
     const double activations =
-        profile.activation_factor * (kept * in_flight[rank] + pending * waiting) / chunks;
+        profile.activation_factor * (kept * in_flight[rank] + pending * waiting[rank]) / chunks;
     if (layout.offload.activations) {
       use.host += activations;
       use.activations = std::min(activations, 2 * kept / chunks);

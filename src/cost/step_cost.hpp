@@ -20,16 +20,16 @@ struct PieceCosts {
   double boundary_bytes = 0;
 };
 
-PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout,
-                       const Cluster& cluster, const StackProfile& profile);
+PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout, const Cluster& cluster,
+                       const StackProfile& profile);
 
 /// One virtual stage (a chunk of consecutive layers) for one micro-batch.
 struct ChunkCost {
   PassTime forward;
   PassTime backward_input;
   PassTime backward_weight;
-  double message_s = 0;     ///< to send its output, or the gradient of its output, to the neighbour
-  double kept_bytes = 0;    ///< per micro-batch in flight
+  double message_s = 0;   ///< to send its output, or the gradient of its output, to the neighbour
+  double kept_bytes = 0;  ///< per micro-batch in flight
   double pending_bytes = 0;  ///< per micro-batch whose weight pass waits (split backward)
   double working_bytes = 0;
 
@@ -41,8 +41,8 @@ struct RankCost {
   double reduce_s = 0;         ///< gradient reduction, exposed
   double reduce_hidden_s = 0;  ///< behind the last backward
   double optimizer_s = 0;
-  double gather_s = 0;         ///< ZeRO-1: updated weights
-  MemoryUse states;            ///< everything but what micro-batches keep
+  double gather_s = 0;  ///< ZeRO-1: updated weights
+  MemoryUse states;     ///< everything but what micro-batches keep
 };
 
 /// A training step as the simulator plays it.
@@ -56,8 +56,10 @@ struct StepCost {
 StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const ParallelLayout& layout,
                    const Cluster& cluster, const StackProfile& profile);
 
-/// Peak memory of every pipeline rank, given how many micro-batch chunks it holds at once.
+/// Peak memory of every pipeline rank, given how many micro-batch chunks it holds at once, and how
+/// many of these wait for their weight pass.
 std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<int>& in_flight,
-                                   const ParallelLayout& layout, const StackProfile& profile);
+                                   const std::vector<int>& waiting, const ParallelLayout& layout,
+                                   const StackProfile& profile);
 
 }  // namespace kumihimo

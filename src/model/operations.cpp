@@ -31,6 +31,7 @@ class Builder {
   /// The input of the layer's first half is kept for the norm's backward.
   void norm(std::string_view name, bool input_is_kept_here) {
     const double elements = norm_tokens_ * hidden();
+    const double statistics = shape_.norm == NormKind::layer_norm ? 8 : 4;  // deviation, mean
     const NormTraffic traffic = norm_traffic(shard_.norm, width_);
     Operation operation{.name = name, .kind = OperationKind::norm, .norm = shard_.norm};
     operation.forward = {5 * elements, traffic.forward * elements, traffic.forward_kernels};
@@ -38,7 +39,7 @@ class Builder {
                                 traffic.backward_kernels};
     operation.live_bytes = operation.forward.bytes;
     operation.saved_bytes =
-        elements * (traffic.saved + (input_is_kept_here ? width_ : 0)) + 4 * norm_tokens_;
+        elements * (traffic.saved + (input_is_kept_here ? width_ : 0)) + statistics * norm_tokens_;
     operations_.push_back(operation);
   }
 

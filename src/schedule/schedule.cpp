@@ -237,4 +237,22 @@ int peak_in_flight(ScheduleKind kind, int pipeline_parallel, int virtual_stages_
   return static_cast<int>(std::min(forwards, before_backward + 1));
 }
 
+std::vector<int> peak_waiting(const Schedule& schedule) {
+  std::vector<int> peaks;
+  for (const std::vector<Action>& actions : schedule.actions) {
+    int waiting = 0, most = 0;
+    for (const Action& action : actions) {
+      if (action.kind == ActionKind::backward_input) ++waiting;
+      most = std::max(most, waiting);
+      if (action.kind == ActionKind::backward_weight) --waiting;
+    }
+    peaks.push_back(most);
+  }
+  return peaks;
+}
+
+int peak_waiting(ScheduleKind kind, int num_micro_batches, int pipeline_rank) {
+  return kind == ScheduleKind::zb_h1 ? std::min(num_micro_batches, pipeline_rank + 1) : 0;
+}
+
 }  // namespace kumihimo

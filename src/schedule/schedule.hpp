@@ -65,4 +65,11 @@ std::vector<int> peak_in_flight(const Schedule& schedule);
 int peak_in_flight(ScheduleKind kind, int pipeline_parallel, int virtual_stages_per_rank,
                    int num_micro_batches, int pipeline_rank);
 
+/// The largest number of micro-batch chunks that wait for their weight pass, the one whose input
+/// pass goes on among them, for every rank: 0 where backward is not split.
+std::vector<int> peak_waiting(const Schedule& schedule);
+
+/// The same figure of one rank of make_schedule's schedules, without making one.
+int peak_waiting(ScheduleKind kind, int num_micro_batches, int pipeline_rank);
+
 }  // namespace kumihimo

@@ -161,15 +161,20 @@ LayoutEstimate estimate(const PieceCosts& pieces, const PipelineShape& shape,
   LayoutEstimate result;
   result.least_step_s = least_step_seconds(step, shape.segments, layout);
 
-  std::vector<int> in_flight;
+  // The fullest rank of a segment is its first, which has most in flight; where backward is split
+  // all have as many, and most wait on the last.
+  std::vector<int> in_flight, waiting;
   in_flight.reserve(shape.segments.size());
+  waiting.reserve(shape.segments.size());
   for (const RankSegment& segment : shape.segments) {
+    waiting.push_back(peak_waiting(layout.schedule, static_cast<int>(step.num_micro_batches),
+                                   static_cast<int>(segment.last)));
     in_flight.push_back(peak_in_flight(layout.schedule, layout.pipeline_parallel,
                                        layout.virtual_stages_per_rank,
                                        static_cast<int>(step.num_micro_batches), segment.first));
   }
   double most = -1;
-  for (const MemoryUse& use : peak_memory(step, in_flight, layout, profile)) {
+  for (const MemoryUse& use : peak_memory(step, in_flight, waiting, layout, profile)) {
     if (use.total() > most) {
       most = use.total();
       result.fullest = use;

@@ -43,7 +43,8 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
   const SimulatedStep played = simulate(schedule, step);
 
   Prediction result;
-  result.memory = peak_memory(step, peak_in_flight(schedule), layout, profile);
+  result.memory =
+      peak_memory(step, peak_in_flight(schedule), peak_waiting(schedule), layout, profile);
   for (const MemoryUse& use : result.memory) {
     result.peak_memory_bytes = std::max(result.peak_memory_bytes, use.total());
   }

@@ -92,7 +92,7 @@ TEST_P(EngineMemory, IsWhatThePlannerSays) {
         *make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
                        static_cast<int>(micro_batches_per_step(options)));
     const std::vector<MemoryUse> predicted =
-        peak_memory(step, peak_in_flight(schedule), layout, profile);
+        peak_memory(step, peak_in_flight(schedule), peak_waiting(schedule), layout, profile);
 
     std::mutex mutex;
     run_threads(static_cast<int>(layout.devices()), [&](World& world) {

@@ -154,7 +154,7 @@ struct Pipeline {
     layout.schedule = kind;
     const auto schedule = make_schedule(kind, layout.pipeline_parallel,
                                         layout.virtual_stages_per_rank, micro_batches);
-    return peak_memory(step, peak_in_flight(*schedule), layout, profile);
+    return peak_memory(step, peak_in_flight(*schedule), peak_waiting(*schedule), layout, profile);
   }
 };
 

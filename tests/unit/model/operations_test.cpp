@@ -144,10 +144,11 @@ TEST(LayerOperations, AGptLayerKeepsWhatKorthikantiCounts) {
     shard.attention = kernel;
     // In units of s b h: both norms' inputs 2 + 2, inputs of qkv and up projection 2 + 2, queries,
     // keys and values 6, input of the output projection 2, of GELU 8 and of the down projection 8,
-    // two dropout masks 1 + 1. Beside them 5 a s^2 b, and 4 bytes of statistics per token and norm.
+    // two dropout masks 1 + 1. Beside them 5 a s^2 b, and 8 bytes of statistics, mean and
+    // deviation, per token and norm.
     EXPECT_DOUBLE_EQ(
         saved(layer_operations(gpt(), shard)),
-        (2 + 2 + 2 + 2 + 6 + 2 + 8 + 8 + 1 + 1) * s * b * h + 5 * a * s * s * b + 2 * 4 * s * b);
+        (2 + 2 + 2 + 2 + 6 + 2 + 8 + 8 + 1 + 1) * s * b * h + 5 * a * s * s * b + 2 * 8 * s * b);
   }
 }
 
@@ -155,14 +156,14 @@ TEST(LayerOperations, TensorParallelismLeavesTenOfThirtyFourUndivided) {
   LayerShard shard = split(4);
   shard.attention = AttentionKernel::unfused;
   EXPECT_DOUBLE_EQ(saved(layer_operations(gpt(), shard)),
-                   s * b * h * (10 + 24.0 / 4) + 5 * a * s * s * b / 4 + 2 * 4 * s * b);
+                   s * b * h * (10 + 24.0 / 4) + 5 * a * s * s * b / 4 + 2 * 8 * s * b);
 }
 
 TEST(LayerOperations, SequenceParallelismDividesAllThirtyFour) {
   LayerShard shard = split(4, true);
   shard.attention = AttentionKernel::unfused;
   EXPECT_DOUBLE_EQ(saved(layer_operations(gpt(), shard)),
-                   (34 * s * b * h + 5 * a * s * s * b + 2 * 4 * s * b) / 4);
+                   (34 * s * b * h + 5 * a * s * s * b + 2 * 8 * s * b) / 4);
 }
 
 TEST(LayerOperations, SequenceParallelismDividesTheWorkOfNormsAndResiduals) {

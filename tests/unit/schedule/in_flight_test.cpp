@@ -15,8 +15,11 @@ TEST(InFlight, FormulaCountsWhatTheScheduleHolds) {
           const auto schedule = make_schedule(kind.value, p, v, m);
           ASSERT_TRUE(schedule);
           const std::vector<int> counted = peak_in_flight(*schedule);
+          const std::vector<int> waiting = peak_waiting(*schedule);
           for (int rank = 0; rank < p; ++rank) {
             ASSERT_EQ(peak_in_flight(kind.value, p, v, m, rank), counted[rank])
+                << kind.name << " p " << p << " v " << v << " m " << m << " rank " << rank;
+            ASSERT_EQ(peak_waiting(kind.value, m, rank), waiting[rank])
                 << kind.name << " p " << p << " v " << v << " m " << m << " rank " << rank;
           }
         }
