@@ -103,7 +103,10 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout, con
   };
   return {piece(layer_operations(job.model, shard), layout.recompute),
           piece(embedding_operations(job.model, shard), Recompute::none),
-          piece(head_operations(job.model, shard), Recompute::none),
+          piece(head_operations(job.model, shard),
+                profile.defaults.recompute_head && layout.recompute == Recompute::full
+                    ? Recompute::full
+                    : Recompute::none),
           boundary_bytes(job.model, shard, profile.defaults.scatter_gather_boundary)};
 }
 
@@ -164,7 +167,8 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
     if (last) {
       // The logits are the head's own: they have a factor of their own and live in one micro-batch.
       PieceCost head = pieces.head;
-      head.working_bytes = profile.logits_factor * head.kept_bytes;
+      head.working_bytes =
+          profile.logits_factor * std::max(head.kept_bytes, head.working_bytes);
       head.kept_bytes = 0;
       add(head);
       const auto head_and_norm = [&](bool shares_table) {

@@ -140,6 +140,7 @@ class Builder {
     operation.precision = shard_.precision == Precision::fp8 ? Precision::bf16 : shard_.precision;
     operation.attention = shard_.attention;
     operation.attention_core = true;
+    operation.keys = seq / shard_.context_parallel;
 
     if (is_flash(shard_.attention)) {
       // Causal blocks above the diagonal are skipped; backward has five products to forward's two.

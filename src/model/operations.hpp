@@ -59,6 +59,7 @@ struct Operation {
   double pending_bytes = 0;   ///< kept for a separate weight pass: the gradient of a product's output
   AttentionKernel attention = AttentionKernel::flash2;  ///< of an attention core
   NormKernel norm = NormKernel::fused;                  ///< of a norm
+  double keys = 0;  ///< of an attention core: keys to a sequence that one kernel sees
   bool attention_core = false;  ///< computed again, not kept, under Recompute::selective
 };
 
