@@ -58,6 +58,9 @@ std::optional<PrecisionComparisonOptions> read_comparison(const Flags& flags,
       }
     }
   }
+  if (flags.given("--precision")) {
+    faults.push_back({"--precision", "names a third beside --compare-precision", "leave it out"});
+  }
   if (request.ranks != RankKind::threads) {
     faults.push_back({"--compare-precision", "runs on threads of one process only",
                       "leave out --ranks and the launcher"});

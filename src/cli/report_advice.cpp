@@ -83,7 +83,7 @@ void add_advice(const AdviseQuestion& question, const Advice& advice, ReportCont
     }
     content.options.push_back(std::move(own));
   }
-  for (const Interaction& pair : advice.interactions) {
+  for (const OptionPair& pair : advice.interactions) {
     if (content.interactions.size() == most_interactions) break;
     content.interactions.push_back(
         {request.options[pair.a].name, request.options[pair.b].name, pair.together});

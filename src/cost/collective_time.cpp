@@ -19,7 +19,8 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
           ? moved / (cluster.intra_node.bandwidth * profile.intra_node)
           : 0;
   if (group.nodes <= 1) {
-    return within_node + profile.collective_s + cluster.intra_node.latency_s * passes * (ranks - 1);
+    return within_node + profile.collective_s +
+           (cluster.intra_node.latency_s + profile.hop_s) * passes * (ranks - 1);
   }
   const double node_bandwidth = cluster.inter_node.bandwidth * std::max(1, group.ranks_per_node) *
                                 profile.inter_node *
@@ -27,7 +28,7 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
   const double between_nodes = moved / node_bandwidth;
   const double hops = passes * (group.nodes - 1);
   return std::max(within_node, between_nodes) + profile.collective_s +
-         cluster.inter_node.latency_s * hops;
+         cluster.inter_node.latency_s * hops + profile.hop_s * passes * (ranks - 1);
 }
 
 double message_seconds(double bytes, std::int64_t stride, const Cluster& cluster,

@@ -121,7 +121,12 @@ class Clock {
     const double share = profile_.attention(operation.attention) *
                          (pass == Pass::forward ? 1 : profile_.attention_backward);
     const double arithmetic = peak(operation.precision);
-    if (is_flash(operation.attention)) return work.flops / (arithmetic * share);
+    if (is_flash(operation.attention)) {
+      // Blocks at the edge of a short sequence are half empty, and there are too few to fill the
+      // device evenly (arXiv:2307.08691, figures 4 to 6).
+      const double filled = operation.keys / (operation.keys + profile_.attention_half_keys);
+      return work.flops / (arithmetic * share * filled);
+    }
     return work.flops / (arithmetic * profile_.matmul(operation.precision)) +
            work.bytes / (cluster_.device.memory_bandwidth * share);
   }

@@ -52,6 +52,7 @@ struct StackProfile {
   double attention_flash1 = 0.35;
   double attention_flash2 = 0.55;
   double attention_flash3 = 0.60;
+  double attention_half_keys = 400;
   double attention_backward = 0.85;
   double norm_unfused = 0.7;
   double norm_fused = 0.4;
@@ -68,6 +69,7 @@ struct StackProfile {
   double kernel_s = 3e-6;
   double launch_s = 5e-6;
   double collective_s = 30e-6;
+  double hop_s = 1e-6;
   double micro_batch_s = 2e-3;
   double step_s = 20e-3;
 
@@ -77,7 +79,7 @@ struct StackProfile {
   double tensor_backward_overlap = 0.3;
   double point_to_point_overlap = 0.7;
   double recompute_overhead = 1.0;
-
+  double memory_pressure = 0.05;
 
   // Memory.
   double context_gib = 0.6;

@@ -91,6 +91,7 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout, con
                          .context_parallel = layout.context_parallel,
                          .sequence_parallel = layout.sequence_parallel,
                          .vocab_parallel_loss = profile.defaults.vocab_parallel_loss,
+                         .attention_dropout_buffers = profile.defaults.attention_dropout_buffers,
                          .attention = layout.attention,
                          .norm = layout.norm,
                          .precision = layout.precision};
@@ -103,7 +104,10 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout, con
   };
   return {piece(layer_operations(job.model, shard), layout.recompute),
           piece(embedding_operations(job.model, shard), Recompute::none),
-          piece(head_operations(job.model, shard), Recompute::none),
+          piece(head_operations(job.model, shard),
+                profile.defaults.recompute_head && layout.recompute == Recompute::full
+                    ? Recompute::full
+                    : Recompute::none),
           boundary_bytes(job.model, shard, profile.defaults.scatter_gather_boundary)};
 }
 
@@ -164,7 +168,8 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
     if (last) {
       // The logits are the head's own: they have a factor of their own and live in one micro-batch.
       PieceCost head = pieces.head;
-      head.working_bytes = profile.logits_factor * head.kept_bytes;
+      head.working_bytes =
+          profile.logits_factor * std::max(head.kept_bytes, head.working_bytes);
       head.kept_bytes = 0;
       add(head);
       const auto head_and_norm = [&](bool shares_table) {

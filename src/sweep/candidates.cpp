@@ -10,15 +10,16 @@
 namespace kumihimo {
 namespace {
 
-/// As docs/runs.md spells kernels.
+/// As docs/runs.md spells kernels; with these names the absence of "+ RMS kernel" states an unfused
+/// norm.
 std::string attention_cell(const ParallelLayout& layout) {
   std::string text;
   switch (layout.attention) {
-    case AttentionKernel::unfused: text = "unfused"; break;
-    case AttentionKernel::fused_softmax: text = "fused softmax"; break;
-    case AttentionKernel::flash1: text = "flash1"; break;
-    case AttentionKernel::flash2: text = "flash2"; break;
-    case AttentionKernel::flash3: text = "flash3"; break;
+    case AttentionKernel::unfused: text = "torch"; break;
+    case AttentionKernel::fused_softmax: text = "fused"; break;
+    case AttentionKernel::flash1: text = "flash_attention"; break;
+    case AttentionKernel::flash2: text = "flash_attention2"; break;
+    case AttentionKernel::flash3: text = "flash_attention3"; break;
   }
   return layout.norm == NormKernel::fused ? text + " + RMS kernel" : text;
 }

@@ -54,6 +54,23 @@ TEST(TrainFlags, WhatOnlyThePlannerKnowsIsRefused) {
   EXPECT_THAT(train({"--layout", "offload=optimizer"}).err, HasSubstr("--offload"));
 }
 
+TEST(TrainFlags, AComparisonTakesTwoPrecisionsOnThreadsAndSavesNothing) {
+  const auto bad = train({"--compare-precision", "fp16,fp8", "--precision", "bf16", "--ranks",
+                          "emulated", "--cluster", "cpu", "--save", "states"});
+  EXPECT_EQ(bad.code, 2);
+  for (const char* fault :
+       {"--compare-precision: fp16 is not trained; use fp32, bf16 or fp8",
+        "--precision: names a third beside --compare-precision; leave it out",
+        "--compare-precision: runs on threads of one process only",
+        "--compare-precision: trains two models, and saves or resumes neither"}) {
+    EXPECT_THAT(bad.err, HasSubstr(fault));
+  }
+  EXPECT_THAT(train({"--compare-precision", "fp8"}).err,
+              HasSubstr("--compare-precision: names 1 precisions; give two, such as bf16,fp8"));
+  EXPECT_THAT(train({"--tolerance", "1%"}).err,
+              HasSubstr("--tolerance: is for --compare-precision"));
+}
+
 TEST(TrainFlags, ASettingIsGivenOnceAsTextOrAsFlag) {
   const auto bad = train({"--layout", "tp=2 pp=2", "--tp", "2"});
   EXPECT_EQ(bad.code, 2);

@@ -111,7 +111,7 @@ TEST(TrainRun, PrintsWhatItTrainsARowAStepAndWhereTheTimeWent) {
             HasSubstr("as given by --peak"),
             HasSubstr("emulated on this back end: numbers are those of the Hopper recipe"),
             HasSubstr("step     loss"), HasSubstr("data\n"), HasSubstr("full attention count"),
-            HasSubstr("pipeline wait"), HasSubstr("measured  predicted"), HasSubstr("Loss ")));
+            HasSubstr("pipeline wait"), HasSubstr("not predicted"), HasSubstr("Loss ")));
 }
 
 TEST(TrainRun, EmulatedFiguresAreLabelled) {
@@ -250,6 +250,32 @@ TEST(TrainRun, CtrlCEndsAllRanksAfterTheStepUnderWay) {
       train({"--steps", "1000000", "--dp", "2", "--tp", "2", "--json-log", folder.file("log")});
   EXPECT_EQ(run.code, 130) << run.err;
   EXPECT_THAT(run.out, HasSubstr("Loss "));  // the summary of what was done
+}
+
+TEST(TrainRun, ComparingPrecisionsEndsWithAVerdict) {
+  const std::vector<std::string> flags{
+      "--steps", "4", "--compare-precision", "bf16,fp8", "--tp", "2", "--pp", "2", "--tolerance"};
+  const auto with_tolerance = [&](const std::string& tolerance, bool as_json) {
+    std::vector<std::string> all = flags;
+    all.push_back(tolerance);
+    if (as_json) all.emplace_back("--json");
+    return train(all);
+  };
+  const auto wide = with_tolerance("50%", true);
+  ASSERT_EQ(wide.code, 0) << wide.err;
+  const json document = json::parse(wide.out);
+  EXPECT_EQ(document["schema"], "kumihimo.compare-precision/1");
+  EXPECT_EQ(document["steps"].size(), 4u);
+  EXPECT_EQ(document["trainings"][1]["precision"], "fp8");
+  EXPECT_TRUE(document["fp8_emulated"]);
+  // 4 layers, 4 products, 3 operands
+  EXPECT_EQ(document["trainings"][1]["fp8_tensors"].size(), 4u * 4 * 3);
+  EXPECT_GT(document["mean_gap"], 0.0);
+
+  const auto narrow = with_tolerance("0%", false);
+  EXPECT_EQ(narrow.code, 1) << narrow.err;
+  EXPECT_THAT(narrow.out, AllOf(HasSubstr("fp8 against bf16: not within tolerance"),
+                                HasSubstr("fp8 is emulated"), HasSubstr("overflows")));
 }
 
 }  // namespace
