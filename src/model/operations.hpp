@@ -54,12 +54,13 @@ struct Operation {
   Collective forward_collective;
   Collective backward_collective;         ///< belongs to backward_input
   Collective backward_weight_collective;  ///< sequence parallel: inputs are gathered again
-  double live_bytes = 0;      ///< activations that it reads and writes, alive while it runs
-  double saved_bytes = 0;     ///< kept from forward for backward, when nothing is recomputed
-  double pending_bytes = 0;   ///< kept for a separate weight pass: the gradient of a product's output
+  double live_bytes = 0;   ///< activations that it reads and writes, alive while it runs
+  double saved_bytes = 0;  ///< kept from forward for backward, when nothing is recomputed
+  double pending_bytes =
+      0;  ///< kept for a separate weight pass: the gradient of a product's output
   AttentionKernel attention = AttentionKernel::flash2;  ///< of an attention core
   NormKernel norm = NormKernel::fused;                  ///< of a norm
-  double keys = 0;  ///< of an attention core: keys to a sequence that one kernel sees
+  double keys = 0;              ///< of an attention core: keys to a sequence that one kernel sees
   bool attention_core = false;  ///< computed again, not kept, under Recompute::selective
 };
 

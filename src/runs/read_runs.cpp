@@ -32,7 +32,7 @@ class RunBuilder {
 
   void build() {
     run_.source = cells_.text(Column::source);
-    run_.id = cells_.text(Column::table_or_row_id);
+    run_.id = cells_.written(Column::table_or_row_id);
     run_.notes = cells_.text(Column::notes);
     run_.gpu_type = cells_.text(Column::gpu_type);
     notes_ = read_notes(run_.notes);

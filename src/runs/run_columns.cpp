@@ -77,6 +77,11 @@ std::string_view RowCells::text(Column column) const {
   return field ? trim(fields_[*field]) : std::string_view();
 }
 
+std::string_view RowCells::written(Column column) const {
+  const auto field = columns_[static_cast<std::size_t>(column)];
+  return field ? fields_[*field] : std::string_view();
+}
+
 void RowCells::refuse(Column column, std::string_view needed) const {
   faults_.add({fmt::format("{}:{}: {}", faults_.file(), line_, name_of(column)),
                fmt::format("is \"{}\"; {} is needed", shown(text(column)), needed),

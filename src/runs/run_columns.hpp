@@ -66,6 +66,8 @@ class RowCells {
 
   /// Without surrounding blanks; a view into the record.
   std::string_view text(Column column) const;
+  /// The cell as it is written, surrounding blanks and line breaks included.
+  std::string_view written(Column column) const;
   /// "40", and "40.0" as spreadsheets write it.
   std::optional<std::int64_t> whole(Column column, std::int64_t least, std::int64_t most) const;
   std::optional<double> number(Column column, double least, double most) const;
