@@ -64,6 +64,7 @@ def spread(values):
 
 
 def compare(arguments):
+    """Kumihimo beside PyTorch, for the cases that --only leaves."""
     print(f"{'case':<30}{'PyTorch':>10}{'Kumihimo':>10}  tokens/s   ratio{'':<18}aim    MFU   matrix products")
     for name, shape in SHAPES.items():
         for (precision, threads), aim in AIMS.items():
@@ -84,10 +85,12 @@ def compare(arguments):
 
 
 def two_ranks(arguments):
+    """By how much each axis beats one rank, and where the rest of the step goes."""
     shape = SHAPES["hidden 512"]
     print("\nTwo ranks of one thread against one rank of one thread, hidden 512, fp32, micro-batch 1")
     for name, layout in (("tp 2", "--tp 2"), ("tp 2, sequence parallel", "--tp 2 --sequence-parallel"),
-                         ("dp 2", "--dp 2"), ("pp 2", "--pp 2")):
+                         ("dp 2", "--dp 2"), ("pp 2", "--pp 2"),
+                         ("pp 2, zero-bubble", "--pp 2 --schedule zb-h1")):
         if arguments.only not in name:
             continue
         ratios, runs = [], []

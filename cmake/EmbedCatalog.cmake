@@ -1,10 +1,11 @@
 # kumihimo_embed_catalog(<target> <folder>)
 #
 # Adds to <target> a generated source that holds every file of catalog/{models,clusters,stacks,
-# texts}, so that the program works without its installed files. src/base/catalog.cpp reads it.
+# texts,upgrades}, so that the program works without its installed files. src/base/catalog.cpp reads it.
 function(kumihimo_embed_catalog target folder)
   file(GLOB files RELATIVE ${folder} CONFIGURE_DEPENDS ${folder}/models/*.json
-       ${folder}/clusters/*.toml ${folder}/stacks/*.toml ${folder}/texts/*.txt)
+       ${folder}/clusters/*.toml ${folder}/stacks/*.toml ${folder}/texts/*.txt
+       ${folder}/upgrades/*.toml)
   # The list is a file of its own, rewritten only when it changes: a removed catalog file would
   # otherwise leave nothing newer than the output.
   set(list_file ${CMAKE_CURRENT_BINARY_DIR}/embedded_catalog.txt)

@@ -20,7 +20,7 @@ endmacro()
 function(kumihimo_install)
   install(TARGETS kumihimo RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   # The program looks beside itself, whatever the distribution calls its data folder.
-  foreach(kind models clusters stacks texts)
+  foreach(kind models clusters stacks texts upgrades)
     install(DIRECTORY ${PROJECT_SOURCE_DIR}/catalog/${kind} DESTINATION share/kumihimo/catalog
             FILES_MATCHING PATTERN *.json PATTERN *.toml PATTERN *.txt)
   endforeach()

@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(
   cmake ninja-build g++ pkg-config ccache python3
-  libfmt-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libceres-dev
+  libfmt-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libceres-dev libsqlite3-dev
   libdnnl-dev libhwy-dev libopenmpi-dev openmpi-bin libxxhash-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )

@@ -30,6 +30,7 @@ KindRule rule_of(CatalogKind kind) {
     case CatalogKind::clusters: return {"clusters", ".toml", "cluster"};
     case CatalogKind::stacks: return {"stacks", ".toml", "stack"};
     case CatalogKind::texts: return {"texts", ".txt", "text"};
+    case CatalogKind::upgrades: return {"upgrades", ".toml", "file of upgrades"};
   }
   KUMIHIMO_CHECK(false);
 }

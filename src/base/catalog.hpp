@@ -8,8 +8,9 @@
 
 namespace kumihimo {
 
-/// The data that ships with the program: model shapes, clusters, fitted stack profiles, texts.
-enum class CatalogKind { models, clusters, stacks, texts };
+/// The data that ships with the program: model shapes, clusters, fitted stack profiles, texts,
+/// changes to advise.
+enum class CatalogKind { models, clusters, stacks, texts, upgrades };
 
 struct CatalogFile {
   std::string name;    ///< file name without extension: "llama-13b"

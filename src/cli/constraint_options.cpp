@@ -55,24 +55,6 @@ std::vector<Offload> offload_list(const Flags& flags, Errors& faults) {
   return values;
 }
 
-/// "1T", "300B", "2e12": a number of tokens.
-std::optional<double> read_tokens(const Flags& flags, Errors& faults) {
-  const auto text = flags.text("--tokens", faults);
-  if (!text) return std::nullopt;
-  double value = 0;
-  const auto [end, status] = std::from_chars(text->data(), text->data() + text->size(), value);
-  const std::string_view suffix(end, text->data() + text->size());
-  const double factor = suffix.empty()  ? 1
-                        : suffix == "M" ? 1e6
-                        : suffix == "B" ? 1e9
-                        : suffix == "T" ? 1e12
-                                        : 0;
-  const double tokens = value * factor;
-  if (status == std::errc{} && tokens >= 1 && tokens <= 1e18) return tokens;
-  faults.push_back({"--tokens", "is \"" + *text + "\"", "write it like 300B or 1.5T"});
-  return std::nullopt;
-}
-
 /// Replaces the default values by the user's, where there are any.
 template <class T>
 void narrow(std::vector<T>& values, const std::vector<T>& wanted) {
@@ -103,6 +85,23 @@ std::vector<ScheduleChoice> schedule_choices(const std::vector<ScheduleChoice>& 
 }
 
 }  // namespace
+
+std::optional<double> read_tokens(const Flags& flags, Errors& faults) {
+  const auto text = flags.text("--tokens", faults);
+  if (!text) return std::nullopt;
+  double value = 0;
+  const auto [end, status] = std::from_chars(text->data(), text->data() + text->size(), value);
+  const std::string_view suffix(end, text->data() + text->size());
+  const double factor = suffix.empty()  ? 1
+                        : suffix == "M" ? 1e6
+                        : suffix == "B" ? 1e9
+                        : suffix == "T" ? 1e12
+                                        : 0;
+  const double tokens = value * factor;
+  if (status == std::errc{} && tokens >= 1 && tokens <= 1e18) return tokens;
+  faults.push_back({"--tokens", "is \"" + *text + "\"", "write it like 300B or 1.5T"});
+  return std::nullopt;
+}
 
 void add_constraint_flags(Flags& flags) {
   flags.group("Layouts to consider (lists between commas; default: all that make sense)");

@@ -42,6 +42,9 @@ Constraints read_constraints(const Flags& flags, Errors& faults);
 /// Reads what add_objective_flags added into `constraints`.
 void read_objective(const Flags& flags, Constraints& constraints, Errors& faults);
 
+/// "1T", "300B", "2e12" of --tokens.
+std::optional<double> read_tokens(const Flags& flags, Errors& faults);
+
 /// The search for `planned` under `constraints`. Adds to `faults` what they make impossible.
 SearchRequest make_request(const PlannedJob& planned, const Constraints& constraints,
                            Errors& faults);

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/suggest.hpp"
+#include "cli/advise_command.hpp"
 #include "cli/calibrate_command.hpp"
 #include "cli/catalog_command.hpp"
 #include "cli/command.hpp"
@@ -24,9 +25,10 @@ namespace kumihimo {
 namespace {
 
 /// Every command of the program, in the order of --help.
-constexpr std::array commands{
-    register_plan,   register_explain,  register_validate, register_calibrate,  register_train,
-    register_models, register_clusters, register_stacks,   register_completion, register_manual};
+constexpr std::array commands{register_plan,       register_explain,   register_advise,
+                              register_validate,   register_calibrate, register_train,
+                              register_models,     register_clusters,  register_stacks,
+                              register_completion, register_manual};
 
 constexpr std::string_view example =
     R"(  kumihimo plan --model llama-13b --cluster a100-80gb-sxm --gpus 64

@@ -147,10 +147,9 @@ std::optional<SaveRequest> read_save(const Flags& flags, Errors& faults) {
 
 /// The back end must be part of this program.
 void judge_backend(Backend backend, Errors& faults) {
-  if (backend != Backend::cpu) return;
   DeviceMemory memory(make_host_memory());
   Workspace workspace(memory);
-  collect(faults, make_cpu_kernels(workspace, 1));
+  collect(faults, try_kernels(backend, 1, workspace));
 }
 
 void judge_ranks(const TrainingRequest& request, std::optional<int> ranks, Errors& faults) {

@@ -101,9 +101,11 @@ std::string memory_text(const MemoryByCategory& measured, const MemoryPrediction
     const double seen = static_cast<double>(measured[category]);
     const double expected = static_cast<double>(predicted.bytes[category]);
     if (seen == 0 && expected == 0) continue;
+    // Message buffers are the trainer's own affair: GPU frameworks keep none that a profile counts.
+    const bool is_predicted = expected > 0;
     table.rows.push_back({std::string(to_string(category)), format_bytes(seen),
-                          format_bytes(expected),
-                          seen > 0 ? signed_percent(expected / seen - 1) : ""});
+                          is_predicted ? format_bytes(expected) : "not predicted",
+                          is_predicted && seen > 0 ? signed_percent(expected / seen - 1) : ""});
   }
   return to_text(table);
 }

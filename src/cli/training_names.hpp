@@ -19,8 +19,8 @@ struct NameTable<RankKind> {
 
 template <>
 struct NameTable<Backend> {
-  static constexpr std::array<Named<Backend>, 2> rows{
-      {{Backend::cpu, "cpu"}, {Backend::reference, "reference"}}};
+  static constexpr std::array<Named<Backend>, 3> rows{
+      {{Backend::cpu, "cpu"}, {Backend::cuda, "cuda"}, {Backend::reference, "reference"}}};
 };
 
 template <>

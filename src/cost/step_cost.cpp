@@ -91,6 +91,7 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout, con
                          .context_parallel = layout.context_parallel,
                          .sequence_parallel = layout.sequence_parallel,
                          .vocab_parallel_loss = profile.defaults.vocab_parallel_loss,
+                         .attention_dropout_buffers = profile.defaults.attention_dropout_buffers,
                          .attention = layout.attention,
                          .norm = layout.norm,
                          .precision = layout.precision};

@@ -37,9 +37,17 @@ std::vector<bool> bf16_layers(const TrainingOptions& options, const std::vector<
 
 }  // namespace
 
+Expected<std::unique_ptr<Kernels>> try_kernels(Backend backend, int threads, Workspace& workspace) {
+  switch (backend) {
+    case Backend::reference: return make_reference_kernels(workspace);
+    case Backend::cpu: return make_cpu_kernels(workspace, threads);
+    case Backend::cuda: return make_cuda_kernels(workspace);
+  }
+  KUMIHIMO_CHECK(false);
+}
+
 std::unique_ptr<Kernels> make_kernels(Backend backend, int threads, Workspace& workspace) {
-  if (backend == Backend::reference) return make_reference_kernels(workspace);
-  auto kernels = make_cpu_kernels(workspace, threads);
+  auto kernels = try_kernels(backend, threads, workspace);
   if (!kernels) throw std::runtime_error(to_string(kernels.errors()));
   return *std::move(kernels);
 }

@@ -93,8 +93,10 @@ class Trainer {
   std::int64_t steps_here_ = 0;  ///< since this object was made
 };
 
-/// The options' kernels. Throws std::runtime_error where the program was built without them: flags
-/// are checked before any rank starts.
+/// The kernels of a back end; an Error where the program was built without it.
+Expected<std::unique_ptr<Kernels>> try_kernels(Backend backend, int threads, Workspace& workspace);
+/// The same, for ranks: throws std::runtime_error, since flags were checked before any rank
+/// started.
 std::unique_ptr<Kernels> make_kernels(Backend backend, int threads, Workspace& workspace);
 
 }  // namespace kumihimo

@@ -151,18 +151,22 @@ class Builder {
     } else {
       const bool fused = shard_.attention == AttentionKernel::fused_softmax;
       const double flops = 4 * scores * head_dim;
-      // Per score, forward: written by the first product, one softmax pass, one dropout pass with
-      // its mask, read by the second product. Unfused adds a masking pass. Backward mirrors it,
-      // with three operands in softmax's pass and two readers of its result.
-      const double forward_bytes = fused ? 6 * width_ + 1 : 8 * width_ + 2;
-      const double backward_bytes = fused ? 9 * width_ + 1 : 11 * width_ + 2;
-      operation.forward = {flops, width_ * (2 * query + 2 * kv) + forward_bytes * scores,
-                           fused ? 4.0 : 7.0};
+      // Per score, forward: written by the first product, read and written by softmax, read by the
+      // second product. Unfused adds a masking pass, dropout one, each with its mask. Backward
+      // mirrors it, with three operands in softmax's pass and two readers of its result.
+      const double masking = fused ? 0 : 2 * width_ + 1, masking_kernels = fused ? 0 : 3;
+      const double dropout = shard_.attention_dropout_buffers ? 2 * width_ + 1 : 0;
+      const double dropout_kernels = shard_.attention_dropout_buffers ? 1 : 0;
+      operation.forward = {
+          flops, width_ * (2 * query + 2 * kv) + (4 * width_ + masking + dropout) * scores,
+          3 + masking_kernels + dropout_kernels};
       operation.backward_input = {
-          2 * flops, width_ * (4 * query + 4 * kv) + backward_bytes * scores, fused ? 6.0 : 9.0};
-      // Softmax output, the same after dropout, and its mask: 5 a s^2 b in arXiv:2205.05198. The
-      // kernels keep them at rate zero, too.
-      operation.saved_bytes = (2 * width_ + 1) * scores;
+          2 * flops, width_ * (4 * query + 4 * kv) + (7 * width_ + masking + dropout) * scores,
+          5 + masking_kernels + dropout_kernels};
+      // Softmax's output; with dropout also the same after it, and its mask: 5 a s^2 b in
+      // arXiv:2205.05198. The kernels of Megatron keep them at rate zero, too.
+      operation.saved_bytes =
+          (width_ + (shard_.attention_dropout_buffers ? width_ + 1 : 0)) * scores;
     }
     operation.live_bytes = operation.forward.bytes;
     if (shard_.context_parallel > 1) {

@@ -73,6 +73,7 @@ struct LayerShard {
   int context_parallel = 1;
   bool sequence_parallel = false;
   bool vocab_parallel_loss = true;  ///< false: logits are gathered and every tp rank holds them all
+  bool attention_dropout_buffers = true;  ///< of attention that is not flash, at any dropout rate
   AttentionKernel attention = AttentionKernel::flash2;
   NormKernel norm = NormKernel::fused;
   Precision precision = Precision::bf16;

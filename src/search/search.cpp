@@ -18,9 +18,8 @@
 #include <tuple>
 
 #include "layout/canonical.hpp"
-#include "layout/validate.hpp"
-#include "search/layout_estimate.hpp"
 #include "search/layout_index.hpp"
+#include "search/layout_judge.hpp"
 #include "search/memory_limit.hpp"
 #include "search/parallel.hpp"
 
@@ -92,7 +91,7 @@ struct Judgement {
 class Judge {
  public:
   Judge(const SearchRequest& request, const LayoutIndex& index)
-      : request_(request), index_(index), limit_(memory_limit(request)) {}
+      : request_(request), index_(index), limit_(memory_limit(request)), judge_(request) {}
 
   void judge(std::int64_t number, Judgement& judgement) {
     const LayoutIndex::Entry entry = index_.at(number);
@@ -102,12 +101,11 @@ class Judge {
       ++judgement.twins;
       return;
     }
-    if (const auto fault = fault_of(layout)) {
+    if (const auto fault = judge_.fault_of(layout)) {
       ++judgement.invalid[*fault];
       return;
     }
-    const LayoutEstimate estimated = estimate(pieces(layout), *entry.shape, request_.job, layout,
-                                              request_.cluster, request_.profile);
+    const LayoutEstimate estimated = judge_.estimate(layout, *entry.shape);
     const Candidate candidate{estimated.least_step_s * score_per_second(layout, request_), number};
     if (estimated.fullest.total() <= limit_) {
       judgement.fitting.push_back(candidate);
@@ -120,39 +118,10 @@ class Judge {
   }
 
  private:
-  std::optional<std::string_view> fault_of(const ParallelLayout& layout) const {
-    const TrainingJob& job = request_.job;
-    if (const auto fault = first_fault(layout, job, request_.cluster, request_.devices)) {
-      return fault;
-    }
-    const std::int64_t micro_batches =
-        job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-    if (!is_playable(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                     micro_batches)) {
-      return "too many micro-batches to simulate";
-    }
-    return std::nullopt;
-  }
-
-  /// Layouts that share these come one after the other.
-  const PieceCosts& pieces(const ParallelLayout& layout) {
-    const auto key = [](const ParallelLayout& l) {
-      return std::tuple(l.tensor_parallel, l.context_parallel, l.micro_batch_size, l.recompute,
-                        l.sequence_parallel, l.attention, l.norm, l.precision,
-                        l.overlap_tensor_parallel);
-    };
-    if (!pieces_ || key(layout) != key(pieces_of_)) {
-      pieces_ = piece_costs(request_.job, layout, request_.cluster, request_.profile);
-      pieces_of_ = layout;
-    }
-    return *pieces_;
-  }
-
   const SearchRequest& request_;
   const LayoutIndex& index_;
   const double limit_;
-  std::optional<PieceCosts> pieces_;
-  ParallelLayout pieces_of_;
+  LayoutJudge judge_;
 };
 
 /// The best few of the layouts simulated so far.

@@ -58,7 +58,9 @@ std::vector<ParallelLayout> layouts(const TransformerShape& model, const Cluster
            {"precision=fp32 zero=0", "precision=bf16 zero=1 recompute=full",
             "precision=bf16 zero=2 recompute=selective", "precision=fp32 zero=3 norm=unfused",
             "precision=bf16 zero=1 sp=true", "precision=fp32 zero=0 sp=true recompute=full",
-            "precision=bf16 zero=1 micro-batch=2"}) {
+            "precision=bf16 zero=1 micro-batch=2",
+            "precision=fp32 zero=0 attention=unfused norm=unfused",
+            "precision=bf16 zero=1 attention=fused-softmax recompute=selective"}) {
         ParallelLayout layout =
             *parse_layout(fmt::format("{} schedule={} {}", axes, schedule, rest));
         TrainingOptions options = options_for(model, layout);

@@ -41,7 +41,7 @@ inline TrainingOptions small_options(const TransformerShape& model, const std::s
                                      const std::string& precision = "fp32") {
   TrainingOptions options;
   options.job = {.model = model, .seq_length = 16, .global_batch_size = 8};
-  options.layout = *parse_layout("attention=flash2 precision=" + precision + " " + layout);
+  options.layout = *parse_layout("precision=" + precision + " " + layout);
   options.learning_rate = {.shape = LearningRateShape::constant, .peak = 1e-2};
   options.backend = Backend::reference;
   return options;

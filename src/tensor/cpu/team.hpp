@@ -1,16 +1,51 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <omp.h>
+#include <thread>
+#include <vector>
 
 #include "base/check.hpp"
 #include "tensor/matrix.hpp"
 
 namespace kumihimo::cpu {
 
-/// The threads of one rank. With one thread no OpenMP team is ever made, so ranks that are threads
+/// Threads beside a rank's own, which wait for loops to share. They watch for the next loop for
+/// some microseconds, then sleep: a thread that goes on spinning takes its core from whatever else
+/// the machine runs, the rank's own thread included.
+class Helpers {
+ public:
+  explicit Helpers(int threads);
+  ~Helpers();
+  Helpers(const Helpers&) = delete;
+  Helpers& operator=(const Helpers&) = delete;
+
+  /// body(piece, thread) for every piece, by the calling thread (0) and the helpers (1, 2, ...).
+  /// Throws what one of them threw.
+  void share(std::int64_t pieces, const std::function<void(std::int64_t, int)>& body);
+
+ private:
+  void help(int thread);
+  void take_pieces(int thread) noexcept;
+
+  std::vector<std::thread> threads_;
+  std::atomic<std::uint32_t> loops_ = 0;  ///< begun so far; a change wakes the helpers
+  std::atomic<std::uint32_t> busy_ = 0;   ///< helpers that have not finished the loop
+  std::atomic<std::int64_t> next_piece_ = 0;
+  std::atomic<bool> stop_ = false;
+  std::int64_t pieces_ = 0;
+  const std::function<void(std::int64_t, int)>* body_ = nullptr;
+  std::mutex failure_mutex_;
+  std::exception_ptr failure_;
+};
+
+/// The threads of one rank. With one thread there are no others, so ranks that are threads
 /// themselves stay independent of each other.
 ///
 /// Work is cut in one of two ways. Where every element is computed by itself, it does not matter
@@ -18,7 +53,10 @@ namespace kumihimo::cpu {
 /// caller chooses pieces from the shape alone, and adds them up in their order.
 class Team {
  public:
-  explicit Team(int threads) : threads_(threads) { KUMIHIMO_CHECK(threads >= 1); }
+  explicit Team(int threads)
+      : threads_(threads), helpers_(threads > 1 ? new Helpers(threads - 1) : nullptr) {
+    KUMIHIMO_CHECK(threads >= 1);
+  }
 
   int threads() const { return threads_; }
 
@@ -26,21 +64,11 @@ class Team {
   /// threw.
   template <class Body>
   void for_each(std::int64_t pieces, const Body& body) const {
-    if (threads_ == 1 || pieces <= 1) {
+    if (helpers_ == nullptr || pieces <= 1) {
       for (std::int64_t piece = 0; piece < pieces; ++piece) body(piece, 0);
       return;
     }
-    std::exception_ptr failure;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads_)
-    for (std::int64_t piece = 0; piece < pieces; ++piece) {
-      try {
-        body(piece, omp_get_thread_num());
-      } catch (...) {
-#pragma omp critical(kumihimo_team_failure)
-        failure = std::current_exception();
-      }
-    }
-    if (failure) std::rethrow_exception(failure);
+    helpers_->share(pieces, std::cref(body));
   }
 
   /// body(first, count) for ranges that cover `items` of `cost` elements each. `unit`: ranges start
@@ -92,10 +120,11 @@ class Team {
   }
 
   int threads_;
+  std::unique_ptr<Helpers> helpers_;
 };
 
-/// While it lives, libraries that have OpenMP loops of their own keep to the calling thread. Inside
-/// the loops of a Team they do anyway.
+/// While it lives, libraries that have OpenMP loops of their own keep to the calling thread.
+/// Helpers always do.
 class OneThread {
  public:
   OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }

@@ -224,6 +224,7 @@ double counted_bytes(const TrainingOptions& options) {
   shard.attention = layout.attention;
   shard.norm = layout.norm;
   shard.precision = layout.precision;
+  shard.attention_dropout_buffers = false;
   double bytes = 0;
   for (const Operation& operation : layer_operations(options.job.model, shard)) {
     bytes += operation.saved_bytes;
@@ -243,17 +244,19 @@ double declared_bytes(const TrainingOptions& options) {
   return bytes;
 }
 
-/// Flash attention and fused norms. Other kernels differ: the planner counts for unfused and
-/// fused-softmax attention the buffers that Megatron's dropout keeps, which the engine has not.
 TEST(LayerActivations, TheDeclaredListIsWhatThePlannerCounts) {
   for (const TransformerShape& model : {small_llama(), small_gpt()}) {
     for (const char* layout : {"", "tp=2", "tp=2 sp=true", "micro-batch=4", "tp=4 sp=true"}) {
       if (model.kv_heads < 4 && std::string(layout).starts_with("tp=4")) continue;
       for (const char* precision : {"fp32", "bf16", "fp8"}) {
-        const TrainingOptions options =
-            small_options(model, std::string("norm=fused ") + layout, precision);
-        EXPECT_DOUBLE_EQ(declared_bytes(options), counted_bytes(options))
-            << model.name << " " << layout << " " << precision;
+        for (const char* kernels :
+             {"attention=flash2 norm=fused", "attention=unfused norm=fused",
+              "attention=fused-softmax norm=unfused", "attention=flash2 norm=unfused"}) {
+          const TrainingOptions options =
+              small_options(model, fmt::format("{} {}", kernels, layout), precision);
+          EXPECT_DOUBLE_EQ(declared_bytes(options), counted_bytes(options))
+              << model.name << " " << layout << " " << precision << " " << kernels;
+        }
       }
     }
   }

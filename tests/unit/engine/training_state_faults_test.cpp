@@ -2,10 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/file_size_limit.hpp"
 #include "support/in_folder.hpp"
 #include "support/resumed_runs.hpp"
 #include "support/small_models.hpp"
-#include "unit/saved_state/file_size_limit.hpp"
 
 namespace kumihimo {
 namespace {

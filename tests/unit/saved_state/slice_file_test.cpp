@@ -5,7 +5,7 @@
 #include <thread>
 #include <vector>
 
-#include "file_size_limit.hpp"
+#include "support/file_size_limit.hpp"
 #include "saved_state/safetensors.hpp"
 #include "support/in_folder.hpp"
 

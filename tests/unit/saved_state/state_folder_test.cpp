@@ -8,7 +8,7 @@
 #include <system_error>
 #include <unistd.h>
 
-#include "file_size_limit.hpp"
+#include "support/file_size_limit.hpp"
 #include "saved_state/manifest.hpp"
 #include "support/in_folder.hpp"
 

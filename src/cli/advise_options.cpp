@@ -1,0 +1,192 @@
+#include "cli/advise_options.hpp"
+
+#include <algorithm>
+#include <array>
+#include <fmt/format.h>
+
+#include "advise/upgrades_file.hpp"
+#include "cli/constraint_options.hpp"
+#include "layout/layout_text.hpp"
+#include "layout/names.hpp"
+#include "layout/validate.hpp"
+#include "search/pipeline_shape.hpp"
+
+namespace kumihimo {
+namespace {
+
+/// Stating a setting a second time is a fault exactly if it was stated before.
+bool states(const std::string& layout, const std::string& setting) {
+  return parse_layout(layout).has_value() && !parse_layout(layout + " " + setting).has_value();
+}
+
+/// The layout's text with what it leaves open set as the stack does it; adds that to `assumed`.
+std::string with_stack_defaults(std::string text, const PlannedJob& planned,
+                                std::vector<std::string>& assumed) {
+  const FrameworkDefaults& defaults = planned.profile.defaults;
+  const auto truth = [](bool value) { return value ? "true" : "false"; };
+  const Precision precision = default_precision(planned.cluster.device, planned.profile);
+  const std::array settings{
+      fmt::format("recompute={}", to_string(defaults.recompute)),
+      fmt::format("sp={}", truth(defaults.sequence_parallel)),
+      fmt::format("zero={}", defaults.zero_stage),
+      fmt::format("attention={}",
+                  to_string(default_attention(planned.cluster.device, planned.profile))),
+      fmt::format("norm={}", to_string(defaults.norm)),
+      fmt::format("precision={}", to_string(precision)),
+      fmt::format("overlap-dp={}", truth(defaults.overlap_data_parallel)),
+      fmt::format("overlap-tp={}", truth(defaults.overlap_tensor_parallel)),
+  };
+  std::string added;
+  for (const std::string& setting : settings) {
+    if (!states(text + added, setting)) added += " " + setting;
+  }
+  if (!states(text, "gradient-dtype=fp32")) {
+    const Expected<ParallelLayout> layout = parse_layout(text + added);
+    const bool narrow = defaults.gradient_dtype != Precision::fp32 && layout &&
+                        element_bytes(layout->precision) <= 2;
+    if (narrow) {
+      added +=
+          fmt::format(" gradient-dtype={}", layout->precision == Precision::fp16 ? "fp16" : "bf16");
+    }
+  }
+  if (!added.empty()) assumed.push_back("--current \"…" + added + "\"");
+  return text + added;
+}
+
+/// The layout that --current states, whole; its faults are those of the flag.
+std::optional<ParallelLayout> current_layout(const std::string& stated, PlannedJob& planned,
+                                             Errors& faults) {
+  const std::string text = with_stack_defaults(stated, planned, planned.assumptions);
+  const Expected<ParallelLayout> parsed = parse_layout(text);
+  collect(faults, parsed);
+  if (!parsed) return std::nullopt;
+  ParallelLayout layout = *parsed;
+  const std::int64_t replica = layout.devices() / layout.data_parallel;
+  if (!states(stated, "dp=1") && planned.devices % replica == 0 &&
+      planned.devices / replica <= max_degree) {
+    layout.data_parallel = static_cast<int>(planned.devices / replica);
+  }
+  if (layout.layer_split.empty()) {
+    layout.layer_split =
+        layer_split_of_space(layout, planned.job, planned.profile.defaults.balanced_layer_split);
+  }
+  return layout;
+}
+
+std::optional<Upgrades> read_upgrades_flag(const Flags& flags, Errors& faults) {
+  const auto path = flags.text("--options", faults);
+  const Expected<Upgrades> upgrades = path ? read_upgrades(*path) : default_upgrades();
+  collect(faults, upgrades);
+  return upgrades ? std::optional(*upgrades) : std::nullopt;
+}
+
+AdviceGoal read_goal(const Flags& flags, Errors& faults) {
+  const auto goal = flags.text("--goal", faults);
+  if (!goal || *goal == "speed") return AdviceGoal::speed;
+  if (*goal == "cost") return AdviceGoal::cost;
+  faults.push_back({"--goal", "is \"" + *goal + "\"", "give speed or cost"});
+  return AdviceGoal::speed;
+}
+
+bool opens_fp8(const UpgradeOption& option) {
+  return std::ranges::any_of(option.opens, [](const Opening& opening) {
+    return opening.knob == OpenedKnob::precision && opening.value &&
+           opening.value->precision == Precision::fp8;
+  });
+}
+
+/// A price given by flag counts where the file of options states none.
+std::optional<double> device_price(const Prices& prices, const Cluster& cluster) {
+  return prices.device_hour ? prices.device_hour : cluster.price_per_device_hour;
+}
+
+}  // namespace
+
+void add_language_flag(Flags& flags) {
+  flags.add_value("--lang", "en|ja", "language of the text (default: en)");
+}
+
+Language read_language(const Flags& flags, Errors& faults) {
+  const auto text = flags.text("--lang", faults);
+  if (!text) return Language::english;
+  const Expected<Language> language = parse_language(*text, "--lang");
+  collect(faults, language);
+  return language ? *language : Language::english;
+}
+
+void add_advise_flags(Flags& flags) {
+  flags.group("Where you are, and what is open to you");
+  flags.add_value("--current", "LAYOUT",
+                  "the layout that you run, such as \"tp=8 pp=8 dp=2 recompute=full\"; what it "
+                  "leaves open is as the stack does it");
+  flags.add_value("--options", "FILE",
+                  "prices and further options, in TOML (docs/advise.md; default: the catalog's, "
+                  "without prices)");
+  flags.add_value("--precision-comparison", "FILE",
+                  "what `train --compare-precision bf16,fp8 --json` printed: proves fp8 or not");
+  flags.add_value("--goal", "speed|cost", "what shall get better (default: speed)");
+  flags.add_value("--tokens", "N", "tokens to train in all, such as 1.4T: shows days and money");
+  flags.group("Splits to consider (lists between commas; default: all that make sense)");
+  flags.add_value("--tp", "1,2,4", "tensor parallelism");
+  flags.add_value("--pp", "1,2,4", "pipeline parallelism");
+  flags.add_value("--cp", "1,2", "context parallelism");
+  flags.add_value("--dp", "8,16", "data parallelism, on as many devices as now");
+  flags.add_value("--micro-batch-size", "1,2", "sequences of a micro-batch");
+}
+
+std::optional<AdviseQuestion> read_advise_question(const Flags& flags, Errors& faults) {
+  const auto current = flags.required_text(
+      "--current", "state the layout that you run, such as \"tp=8 pp=8 dp=2 recompute=full\"",
+      faults);
+  std::optional<std::int64_t> devices;
+  if (current) {
+    const Expected<ParallelLayout> stated = parse_layout(*current);
+    collect(faults, stated);
+    if (stated && states(*current, "dp=1")) devices = stated->devices();
+  }
+  const auto upgrades = read_upgrades_flag(flags, faults);
+  const AdviceGoal goal = read_goal(flags, faults);
+  std::optional<PrecisionEvidence> fp8;
+  if (const auto path = flags.text("--precision-comparison", faults)) {
+    const Expected<PrecisionEvidence> evidence = read_precision_evidence(*path);
+    collect(faults, evidence);
+    if (evidence) fp8 = *evidence;
+  }
+  const auto degrees = [&](std::string_view flag) {
+    return flags.whole_list(flag, 1, max_degree, faults);
+  };
+  AdviseQuestion question;
+  AdviceRequest& request = question.request;
+  request.tensor_parallel = degrees("--tp");
+  request.pipeline_parallel = degrees("--pp");
+  request.context_parallel = degrees("--cp");
+  request.data_parallel = degrees("--dp");
+  request.micro_batch_size = degrees("--micro-batch-size");
+  request.tokens = read_tokens(flags, faults);
+  const auto planned = read_job(flags, faults, devices);
+  if (!planned || !upgrades || !faults.empty()) return std::nullopt;
+
+  question.planned = *planned;
+  question.fp8 = fp8;
+  const auto layout = current_layout(*current, question.planned, faults);
+  if (!layout) return std::nullopt;
+  request.job = planned->job;
+  request.cluster = planned->cluster;
+  request.profile = planned->profile;
+  request.devices = planned->devices;
+  request.current = *layout;
+  request.options = upgrades->options;
+  request.prices = upgrades->prices;
+  request.prices.device_hour = device_price(upgrades->prices, planned->cluster);
+  request.goal = goal;
+  for (std::size_t i = 0; i < request.options.size(); ++i) {
+    if (fp8 && !fp8->within_tolerance && opens_fp8(request.options[i])) {
+      question.blocked |= OptionSet{1} << i;
+    }
+  }
+  faults = request_faults(request);
+  if (!faults.empty()) return std::nullopt;
+  return question;
+}
+
+}  // namespace kumihimo

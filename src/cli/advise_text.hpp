@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+
+#include "advise/advice.hpp"
+#include "cli/advise_options.hpp"
+#include "cli/terminal.hpp"
+#include "report/messages.hpp"
+
+namespace kumihimo {
+
+/// The advice for people: where they are, the steps in order with layout, cost and trial, each
+/// option alone, who gained what, and how good the order is.
+std::string advise_text(const AdviseQuestion& question, const Advice& advice, Language language,
+                        const Terminal& terminal);
+
+/// "recompute with flash2".
+std::string option_names(const std::vector<std::size_t>& options, const AdviceRequest& request,
+                         Language language);
+
+/// A remark on an option: that it is so already, or what proves its precision; often empty.
+std::string option_note(const OptionGain& gain, const AdviseQuestion& question,
+                        const Advice& advice, Language language);
+
+}  // namespace kumihimo

@@ -1,0 +1,37 @@
+#include "search/layout_judge.hpp"
+
+#include <tuple>
+
+#include "layout/validate.hpp"
+
+namespace kumihimo {
+
+std::optional<std::string_view> LayoutJudge::fault_of(const ParallelLayout& layout) const {
+  const TrainingJob& job = request_.job;
+  if (const auto fault = first_fault(layout, job, request_.cluster, request_.devices)) {
+    return fault;
+  }
+  const std::int64_t micro_batches =
+      job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
+  if (!is_playable(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
+                   micro_batches)) {
+    return "too many micro-batches to simulate";
+  }
+  return std::nullopt;
+}
+
+LayoutEstimate LayoutJudge::estimate(const ParallelLayout& layout, const PipelineShape& shape) {
+  const auto key = [](const ParallelLayout& l) {
+    return std::tuple(l.tensor_parallel, l.context_parallel, l.micro_batch_size, l.recompute,
+                      l.sequence_parallel, l.attention, l.norm, l.precision,
+                      l.overlap_tensor_parallel);
+  };
+  if (!pieces_ || key(layout) != key(pieces_of_)) {
+    pieces_ = piece_costs(request_.job, layout, request_.cluster, request_.profile);
+    pieces_of_ = layout;
+  }
+  return kumihimo::estimate(*pieces_, shape, request_.job, layout, request_.cluster,
+                            request_.profile);
+}
+
+}  // namespace kumihimo
