@@ -354,18 +354,20 @@ function map(data, width) {
   const drawn = cells.filter((cell) => cell.mfu !== null);
   const names = [...new Set(drawn.map((cell) => cell.layout))];
   const at = new Map(names.map((name, i) => [name, i]));
+  // A letter beside the colour: there can be more layouts than colours that can be told apart.
+  const letter = (name) => String.fromCharCode(65 + (at.get(name) % 26));
   const tint = (name) => `color-mix(in srgb, ${colour(at.get(name))} 45%, var(--paper))`;
   return [
-    swatches(names, (name) => name, (name) => ({ fill: tint(name), stroke: colour(at.get(name)), shape: "square" })),
+    swatches(names, (name) => `${letter(name)}: ${name}`, (name) => ({ fill: tint(name), stroke: colour(at.get(name)), shape: "square" })),
     Plot.plot({
-      ...base(data, Math.min(width, 100 + 92 * xs.length), data.texts.map, { marginLeft: 90, marginBottom: 50 }),
-      height: 90 + 34 * ys.length,
-      x: { type: "band", domain: xs, label: `${x_axis} →`, tickRotate: width < 520 ? -45 : 0 },
+      ...base(data, Math.min(width, 100 + 92 * xs.length), data.texts.map, { marginLeft: 90, marginBottom: width < 520 ? 96 : 50 }),
+      height: (width < 520 ? 140 : 90) + 42 * ys.length,
+      x: { type: "band", domain: xs, label: `${x_axis} →`, labelOffset: width < 520 ? 88 : 44, tickRotate: width < 520 ? -45 : 0 },
       y: { type: "band", domain: ys, label: y_axis },
       marks: [
         Plot.cell(drawn, { x: "x", y: "y", inset: 1, fill: (cell) => tint(cell.layout), title: (cell) => `${cell.layout}\n${percent(cell.mfu)}`, tip: true }),
         Plot.cell(cells.filter((cell) => cell.mfu === null), { x: "x", y: "y", inset: 1, fill: "none", stroke: "var(--line)" }),
-        Plot.text(drawn, { x: "x", y: "y", text: (cell) => (100 * cell.mfu).toFixed(1), fill: "var(--ink)" }),
+        Plot.text(drawn, { x: "x", y: "y", text: (cell) => `${letter(cell.layout)}\n${(100 * cell.mfu).toFixed(1)}`, fill: "var(--ink)" }),
       ],
     }),
   ];
@@ -376,6 +378,8 @@ function frontier(data, width) {
   const names = [...new Set(data.frontier.map((point) => point.recompute))];
   const at = new Map(names.map((name, i) => [name, i]));
   const shapes = ["circle", "square", "triangle"];
+  // Lines that coincide stay visible one below the other.
+  const wide = (point) => [7, 4, 2][at.get(point.recompute) % 3];
   return [
     swatches(names, (name) => `${texts.recompute} ${name}`, (name) => ({ fill: colour(at.get(name)), shape: shapes[at.get(name) % 3] })),
     Plot.plot({
@@ -385,15 +389,16 @@ function frontier(data, width) {
       y: { label: `↑ ${texts.largest_micro_batch}`, grid: true, nice: true },
       color: { domain: names, range: names.map((_, i) => colour(i)) },
       symbol: { domain: names, range: names.map((_, i) => shapes[i % 3]) },
+      r: { type: "identity" },
       marks: [
-        Plot.line(data.frontier, { x: "model_parallel", y: "largest_micro_batch", stroke: "recompute", strokeWidth: 2 }),
+        Plot.line(data.frontier, { x: "model_parallel", y: "largest_micro_batch", stroke: "recompute", strokeWidth: wide }),
         Plot.dot(data.frontier, {
           x: "model_parallel",
           y: "largest_micro_batch",
           stroke: "recompute",
           fill: "recompute",
           symbol: "recompute",
-          r: 5,
+          r: (point) => 3 + wide(point),
           title: (point) => `${texts.recompute} ${point.recompute}, ${texts.model_parallel} ${point.model_parallel}: ${point.largest_micro_batch}`,
           tip: true,
         }),
