@@ -16,7 +16,11 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
   for (MeasuredRun& measured : runs) {
     PredictableRun run{.run = complete_run(std::move(measured), defaults)};
     run.reason = run.run.skip_reason;
-    if (run.usable()) {
+    if (run.usable() && run.run.cluster) {
+      run.cluster = *run.run.cluster;
+      run.cluster.nodes = (run.run.gpus + run.cluster.devices_per_node - 1) /
+                          run.cluster.devices_per_node;
+    } else if (run.usable()) {
       auto [found, inserted] = clusters.try_emplace(run.run.gpu_type, Error{"", "", ""});
       if (inserted) found->second = read_cluster(run.run.gpu_type);
       if (!found->second) {

@@ -17,6 +17,7 @@
 #include "calibrate/fit.hpp"
 #include "calibrate/held_out.hpp"
 #include "cli/json_text.hpp"
+#include "cli/measure_machine.hpp"
 #include "cli/number_text.hpp"
 #include "cli/planner_json.hpp"
 #include "cli/progress.hpp"
@@ -34,7 +35,10 @@ constexpr std::string_view example =
     R"(  kumihimo calibrate --from runs.csv --base megatron-2023-a100 --out mine.toml
       fit a profile to your own runs, starting from a shipped one
   kumihimo plan --model llama-13b --cluster a100-80gb-sxm --gpus 64 --stack mine.toml
-      and plan with it)";
+      and plan with it
+  kumihimo calibrate --measure --model llama-tiny --ranks 2 --cluster-out here.toml \
+      --out here-stack.toml
+      time this machine, at that model's shapes, instead of fitting)";
 
 struct Calibration {
   std::vector<MeasuredRun> measured;  ///< those that --only and --exclude leave
@@ -48,7 +52,7 @@ struct Calibration {
 
 void add_flags(Flags& flags) {
   flags.group("Runs and profile");
-  flags.add_values("--from", "FILE", "measured runs: CSV in the schema of docs/runs.md");
+  flags.add_values("--from", "FILE", "measured runs: CSV in the schema of docs/runs.md, or a store");
   flags.add_value("--base", "NAME|PATH",
                   "profile to start from: what the runs do not constrain keeps its values");
   flags.add_value("--out", "FILE", "where to write the fitted profile");
@@ -57,6 +61,7 @@ void add_flags(Flags& flags) {
   flags.add_values("--exclude", "TEXT", "leave such rows out");
   flags.add_switch("--leave-one-out",
                    "also measure the error on sheets that were held out, fitting once per sheet");
+  add_measure_flags(flags);
   flags.group("Output");
   flags.add_value("--name", "NAME", "name of the profile (default: that of the file)");
   flags.add_value("--description", "TEXT", "what stack it describes (default: the base's)");
@@ -387,6 +392,7 @@ Errors nothing_to_fit(const std::vector<PredictableRun>& runs) {
 }
 
 ExitCode run_calibrate(const Flags& flags, Errors faults) {
+  if (flags.given("--measure")) return measure_this_machine(flags, std::move(faults));
   auto calibration = read_calibration(flags, faults);
   if (!calibration || !faults.empty()) return refuse(faults);
   std::vector<PredictableRun> runs =

@@ -9,6 +9,7 @@
 #include "cli/number_text.hpp"
 #include "cli/table.hpp"
 #include "cost/stack_profile_file.hpp"
+#include "sweep/stored_runs.hpp"
 
 namespace kumihimo {
 
@@ -20,7 +21,8 @@ std::vector<MeasuredRun> read_run_files(const Flags& flags, std::string_view fla
   }
   std::vector<MeasuredRun> runs;
   for (const std::string& path : paths) {
-    Expected<std::vector<MeasuredRun>> read = read_runs(path);
+    Expected<std::vector<MeasuredRun>> read =
+        is_database(path) ? read_stored_runs(path) : read_runs(path);
     collect(faults, read);
     if (!read) continue;
     if (read->empty()) {

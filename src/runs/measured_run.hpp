@@ -37,6 +37,8 @@ struct MeasuredRun {
   std::optional<double> step_time_s, tokens_per_s_per_gpu, tflops_per_gpu, mfu, hfu, memory_gb;
   /// Bytes/s of one device between nodes, one direction, where the notes state the network.
   std::optional<double> inter_node_bandwidth;
+  /// The machine, where it was measured and not looked up by gpu_type: trials of a store.
+  std::optional<Cluster> cluster;
   /// What was read into the row beyond its cells: "kv_heads 32: as many as heads".
   std::vector<std::string> assumptions;
   /// Why the row, though it can be predicted, is doubtful ("INCONSISTENT ROW: ..."), or empty.

@@ -31,10 +31,10 @@ class RunBuilder {
   RunBuilder(const RowCells& cells, MeasuredRun& run) : cells_(cells), run_(run) {}
 
   void build() {
-    run_.source = cells_.text(Column::source);
-    run_.id = cells_.written(Column::table_or_row_id);
-    run_.notes = cells_.text(Column::notes);
-    run_.gpu_type = cells_.text(Column::gpu_type);
+    run_.source = cells_.text(RunColumn::source);
+    run_.id = cells_.written(RunColumn::table_or_row_id);
+    run_.notes = cells_.text(RunColumn::notes);
+    run_.gpu_type = cells_.text(RunColumn::gpu_type);
     notes_ = read_notes(run_.notes);
     run_.suspect = notes_.suspect;
     run_.assumptions = std::move(notes_.assumptions);
@@ -55,7 +55,7 @@ class RunBuilder {
   void assume(std::string assumption) { run_.assumptions.push_back(std::move(assumption)); }
 
   /// The size of an axis; one where the cell is blank.
-  int axis(Column column) {
+  int axis(RunColumn column) {
     return static_cast<int>(cells_.whole(column, 1, max_degree).value_or(1));
   }
 
@@ -74,7 +74,7 @@ class RunBuilder {
 };
 
 void RunBuilder::read_status() {
-  const std::string status = lower_case(cells_.text(Column::status));
+  const std::string status = lower_case(cells_.text(RunColumn::status));
   if (status == "ok")
     run_.status = RunStatus::ok;
   else if (status == "oom")
@@ -82,20 +82,20 @@ void RunBuilder::read_status() {
   else if (status == "error")
     run_.status = RunStatus::error;
   else
-    cells_.refuse(Column::status, "ok, oom or error");
+    cells_.refuse(RunColumn::status, "ok, oom or error");
 }
 
 void RunBuilder::read_job() {
   TransformerShape& model = run_.job.model;
-  model.name = cells_.text(Column::model_name);
-  const auto hidden = cells_.whole(Column::hidden, 1, max_hidden);
-  const auto layers = cells_.whole(Column::layers, 1, max_layers);
-  const auto heads = cells_.whole(Column::heads, 1, max_heads);
-  const auto kv_heads = cells_.whole(Column::kv_heads, 1, max_heads);
-  const auto ffn_hidden = cells_.whole(Column::ffn_hidden, 1, max_ffn_hidden);
-  const auto vocab = cells_.whole(Column::vocab, 1, max_vocab);
-  const auto seq_len = cells_.whole(Column::seq_len, 1, max_seq_len);
-  const auto experts = cells_.whole(Column::ep, 1, max_degree);
+  model.name = cells_.text(RunColumn::model_name);
+  const auto hidden = cells_.whole(RunColumn::hidden, 1, max_hidden);
+  const auto layers = cells_.whole(RunColumn::layers, 1, max_layers);
+  const auto heads = cells_.whole(RunColumn::heads, 1, max_heads);
+  const auto kv_heads = cells_.whole(RunColumn::kv_heads, 1, max_heads);
+  const auto ffn_hidden = cells_.whole(RunColumn::ffn_hidden, 1, max_ffn_hidden);
+  const auto vocab = cells_.whole(RunColumn::vocab, 1, max_vocab);
+  const auto seq_len = cells_.whole(RunColumn::seq_len, 1, max_seq_len);
+  const auto experts = cells_.whole(RunColumn::ep, 1, max_degree);
   const ModelFamily family = model_family(model.name);
 
   if (experts.value_or(1) > 1) skip(fmt::format("ep {}: mixture of experts", *experts));
@@ -135,15 +135,15 @@ void RunBuilder::read_job() {
 
 void RunBuilder::read_axes() {
   ParallelLayout& layout = run_.layout;
-  layout.tensor_parallel = axis(Column::tp);
-  layout.pipeline_parallel = axis(Column::pp);
-  layout.context_parallel = axis(Column::cp);
-  const auto data_parallel = cells_.whole(Column::dp, 1, max_degree);
-  const auto gpus = cells_.whole(Column::gpus, 1, max_gpus);
-  const auto micro_batch = cells_.whole(Column::micro_batch, 1, max_degree);
-  const auto global_batch = cells_.whole(Column::global_batch, 1, max_batch);
+  layout.tensor_parallel = axis(RunColumn::tp);
+  layout.pipeline_parallel = axis(RunColumn::pp);
+  layout.context_parallel = axis(RunColumn::cp);
+  const auto data_parallel = cells_.whole(RunColumn::dp, 1, max_degree);
+  const auto gpus = cells_.whole(RunColumn::gpus, 1, max_gpus);
+  const auto micro_batch = cells_.whole(RunColumn::micro_batch, 1, max_degree);
+  const auto global_batch = cells_.whole(RunColumn::global_batch, 1, max_batch);
   run_.gpus_per_node =
-      static_cast<int>(cells_.whole(Column::gpus_per_node, 1, max_gpus).value_or(0));
+      static_cast<int>(cells_.whole(RunColumn::gpus_per_node, 1, max_gpus).value_or(0));
 
   const std::int64_t model_ranks =
       std::int64_t{layout.tensor_parallel} * layout.pipeline_parallel * layout.context_parallel;
@@ -185,8 +185,8 @@ void RunBuilder::read_axes() {
 
 void RunBuilder::read_schedule() {
   ParallelLayout& layout = run_.layout;
-  const bool one_layer_each = lower_case(cells_.text(Column::vpp)).starts_with("max");
-  run_.stated.virtual_stages = !cells_.text(Column::vpp).empty();
+  const bool one_layer_each = lower_case(cells_.text(RunColumn::vpp)).starts_with("max");
+  run_.stated.virtual_stages = !cells_.text(RunColumn::vpp).empty();
   if (one_layer_each) {
     // Embedding and head count as layers where the notes say so.
     const std::int64_t layers = run_.job.model.layers + (notes_.one_layer_less_at_ends ? 2 : 0);
@@ -198,7 +198,7 @@ void RunBuilder::read_schedule() {
       layout.virtual_stages_per_rank = static_cast<int>(chunks);
   } else {
     layout.virtual_stages_per_rank =
-        static_cast<int>(cells_.whole(Column::vpp, 1, max_degree).value_or(1));
+        static_cast<int>(cells_.whole(RunColumn::vpp, 1, max_degree).value_or(1));
   }
   if (layout.pipeline_parallel == 1) layout.virtual_stages_per_rank = 1;
 
@@ -228,7 +228,7 @@ void RunBuilder::read_layer_split() {
 
 void RunBuilder::read_memory_options() {
   ParallelLayout& layout = run_.layout;
-  const std::string_view recompute = cells_.text(Column::recompute);
+  const std::string_view recompute = cells_.text(RunColumn::recompute);
   if (const auto known = read_recompute(recompute)) {
     layout.recompute = *known;
     run_.stated.recompute = true;
@@ -236,20 +236,20 @@ void RunBuilder::read_memory_options() {
     skip(fmt::format("recompute \"{}\" is not known (known: none, selective, full)", recompute));
   }
 
-  const std::string_view zero = cells_.text(Column::zero_stage);
+  const std::string_view zero = cells_.text(RunColumn::zero_stage);
   if (const auto known = read_zero_stage(zero)) {
     layout.zero_stage = known->stage;
     layout.zero_group = known->group;
     run_.stated.zero_stage = true;
   } else if (!zero.empty()) {
-    cells_.refuse(Column::zero_stage, "0 to 3, perhaps with \"(shard group N)\", or blank,");
+    cells_.refuse(RunColumn::zero_stage, "0 to 3, perhaps with \"(shard group N)\", or blank,");
   } else if (notes_.zero_stage) {
     layout.zero_stage = *notes_.zero_stage;
     run_.stated.zero_stage = true;
     assume(fmt::format("zero_stage {}: from the command line in the notes", layout.zero_stage));
   }
 
-  auto sequence_parallel = cells_.flag(Column::seq_parallel);
+  auto sequence_parallel = cells_.flag(RunColumn::seq_parallel);
   if (!sequence_parallel) sequence_parallel = notes_.sequence_parallel;
   if (sequence_parallel) {
     layout.sequence_parallel = *sequence_parallel && layout.tensor_parallel > 1;
@@ -260,7 +260,7 @@ void RunBuilder::read_memory_options() {
 
 void RunBuilder::read_kernels() {
   ParallelLayout& layout = run_.layout;
-  const std::string_view precision = cells_.text(Column::precision);
+  const std::string_view precision = cells_.text(RunColumn::precision);
   if (const auto known = read_precision(precision)) {
     layout.precision = *known;
     run_.stated.precision = true;
@@ -270,7 +270,7 @@ void RunBuilder::read_kernels() {
                      precision));
   }
 
-  const std::string_view attention = cells_.text(Column::attention_kernel);
+  const std::string_view attention = cells_.text(RunColumn::attention_kernel);
   if (const auto known = read_attention(attention)) {
     layout.attention = known->attention;
     run_.stated.attention = true;
@@ -299,19 +299,19 @@ void RunBuilder::read_kernels() {
 }
 
 void RunBuilder::read_figures() {
-  run_.step_time_s = cells_.number(Column::step_time_s, least_time_s, most_time_s);
-  run_.tokens_per_s_per_gpu = cells_.number(Column::tokens_per_s_per_gpu, 0, 1e12);
-  run_.tflops_per_gpu = cells_.number(Column::tflops_per_gpu, 0, 1e6);
-  run_.mfu = cells_.number(Column::mfu, 0, 1);
-  run_.hfu = cells_.number(Column::hfu, 0, 1);
-  run_.memory_gb = cells_.number(Column::memory_gb, 0, 1e6);
+  run_.step_time_s = cells_.number(RunColumn::step_time_s, least_time_s, most_time_s);
+  run_.tokens_per_s_per_gpu = cells_.number(RunColumn::tokens_per_s_per_gpu, 0, 1e12);
+  run_.tflops_per_gpu = cells_.number(RunColumn::tflops_per_gpu, 0, 1e6);
+  run_.mfu = cells_.number(RunColumn::mfu, 0, 1);
+  run_.hfu = cells_.number(RunColumn::hfu, 0, 1);
+  run_.memory_gb = cells_.number(RunColumn::memory_gb, 0, 1e6);
 
   const double tokens_per_step =
       static_cast<double>(run_.job.global_batch_size) * static_cast<double>(run_.job.seq_length);
   const double tokens_per_s = run_.tokens_per_s_per_gpu.value_or(0) * run_.gpus;
   if (tokens_per_step > 0 && tokens_per_s > 0) {
     const double step_time_s = tokens_per_step / tokens_per_s;
-    if (!run_.step_time_s && cells_.text(Column::step_time_s).empty()) {
+    if (!run_.step_time_s && cells_.text(RunColumn::step_time_s).empty()) {
       run_.step_time_s = step_time_s;
       assume(fmt::format("step_time_s {:.4g}: from tokens_per_s_per_gpu", step_time_s));
     } else if (run_.step_time_s && std::abs(step_time_s / *run_.step_time_s - 1) > 0.05 &&

@@ -12,11 +12,20 @@ namespace {
 
 constexpr std::size_t max_listed_faults = 20;
 
-constexpr std::array required{
-    Column::table_or_row_id, Column::model_name, Column::hidden,       Column::layers,
-    Column::heads,           Column::seq_len,    Column::global_batch, Column::gpus,
-    Column::gpu_type,        Column::tp,         Column::pp,           Column::micro_batch,
-    Column::step_time_s,     Column::status};
+constexpr std::array required{RunColumn::table_or_row_id,
+                              RunColumn::model_name,
+                              RunColumn::hidden,
+                              RunColumn::layers,
+                              RunColumn::heads,
+                              RunColumn::seq_len,
+                              RunColumn::global_batch,
+                              RunColumn::gpus,
+                              RunColumn::gpu_type,
+                              RunColumn::tp,
+                              RunColumn::pp,
+                              RunColumn::micro_batch,
+                              RunColumn::step_time_s,
+                              RunColumn::status};
 
 std::optional<double> to_number(std::string_view text) {
   double value = 0;
@@ -63,7 +72,7 @@ ColumnMap map_columns(const std::vector<std::string>& header, FaultList& faults)
     place = field;
   }
   std::vector<std::string_view> missing;
-  for (const Column column : required)
+  for (const RunColumn column : required)
     if (!columns[static_cast<std::size_t>(column)]) missing.push_back(name_of(column));
   if (!missing.empty())
     faults.add({faults.file() + ": header",
@@ -72,23 +81,23 @@ ColumnMap map_columns(const std::vector<std::string>& header, FaultList& faults)
   return columns;
 }
 
-std::string_view RowCells::text(Column column) const {
+std::string_view RowCells::text(RunColumn column) const {
   const auto field = columns_[static_cast<std::size_t>(column)];
   return field ? trim(fields_[*field]) : std::string_view();
 }
 
-std::string_view RowCells::written(Column column) const {
+std::string_view RowCells::written(RunColumn column) const {
   const auto field = columns_[static_cast<std::size_t>(column)];
   return field ? fields_[*field] : std::string_view();
 }
 
-void RowCells::refuse(Column column, std::string_view needed) const {
+void RowCells::refuse(RunColumn column, std::string_view needed) const {
   faults_.add({fmt::format("{}:{}: {}", faults_.file(), line_, name_of(column)),
                fmt::format("is \"{}\"; {} is needed", shown(text(column)), needed),
                "correct the cell"});
 }
 
-std::optional<std::int64_t> RowCells::whole(Column column, std::int64_t least,
+std::optional<std::int64_t> RowCells::whole(RunColumn column, std::int64_t least,
                                             std::int64_t most) const {
   const std::string_view cell = text(column);
   if (cell.empty()) return std::nullopt;
@@ -100,7 +109,7 @@ std::optional<std::int64_t> RowCells::whole(Column column, std::int64_t least,
   return std::nullopt;
 }
 
-std::optional<double> RowCells::number(Column column, double least, double most) const {
+std::optional<double> RowCells::number(RunColumn column, double least, double most) const {
   const std::string_view cell = text(column);
   if (cell.empty()) return std::nullopt;
   const auto value = to_number(cell);
@@ -109,7 +118,7 @@ std::optional<double> RowCells::number(Column column, double least, double most)
   return std::nullopt;
 }
 
-std::optional<bool> RowCells::flag(Column column) const {
+std::optional<bool> RowCells::flag(RunColumn column) const {
   const std::string cell = lower_case(text(column));
   if (cell.empty()) return std::nullopt;
   if (cell == "1" || cell == "true" || cell == "yes") return true;

@@ -14,7 +14,7 @@ namespace kumihimo {
 
 /// The columns of the schema (docs/runs.md), in the order of its header line.
 // clang-format off
-enum class Column : std::uint8_t {
+enum class RunColumn : std::uint8_t {
   source, table_or_row_id, model_name, hidden, layers, heads, kv_heads, ffn_hidden, vocab,
   seq_len, global_batch, gpus, gpu_type, gpus_per_node, tp, pp, dp, cp, ep, vpp, micro_batch,
   recompute, seq_parallel, zero_stage, precision, attention_kernel, step_time_s,
@@ -30,7 +30,7 @@ inline constexpr std::array<std::string_view, 34> column_names{
 };
 // clang-format on
 
-constexpr std::string_view name_of(Column column) {
+constexpr std::string_view name_of(RunColumn column) {
   return column_names[static_cast<std::size_t>(column)];
 }
 
@@ -65,14 +65,14 @@ class RowCells {
       : columns_(columns), fields_(fields), line_(line), faults_(faults) {}
 
   /// Without surrounding blanks; a view into the record.
-  std::string_view text(Column column) const;
+  std::string_view text(RunColumn column) const;
   /// The cell as it is written, surrounding blanks and line breaks included.
-  std::string_view written(Column column) const;
+  std::string_view written(RunColumn column) const;
   /// "40", and "40.0" as spreadsheets write it.
-  std::optional<std::int64_t> whole(Column column, std::int64_t least, std::int64_t most) const;
-  std::optional<double> number(Column column, double least, double most) const;
-  std::optional<bool> flag(Column column) const;
-  void refuse(Column column, std::string_view needed) const;
+  std::optional<std::int64_t> whole(RunColumn column, std::int64_t least, std::int64_t most) const;
+  std::optional<double> number(RunColumn column, double least, double most) const;
+  std::optional<bool> flag(RunColumn column) const;
+  void refuse(RunColumn column, std::string_view needed) const;
 
  private:
   const ColumnMap& columns_;

@@ -17,8 +17,8 @@ namespace kumihimo {
 struct RunRow {
   std::array<std::string, column_names.size()> cells;
 
-  std::string& operator[](Column column) { return cells[static_cast<std::size_t>(column)]; }
-  const std::string& operator[](Column column) const {
+  std::string& operator[](RunColumn column) { return cells[static_cast<std::size_t>(column)]; }
+  const std::string& operator[](RunColumn column) const {
     return cells[static_cast<std::size_t>(column)];
   }
   bool operator==(const RunRow&) const = default;

@@ -120,7 +120,7 @@ ExchangedTrial read_line(LineReader line) {
 std::vector<RunRow> exported_rows(std::span<const Trial> trials) {
   std::vector<RunRow> rows;
   for (const Trial& trial : trials) {
-    if (!trial.run[Column::status].empty()) rows.push_back(trial.run);
+    if (!trial.run[RunColumn::status].empty()) rows.push_back(trial.run);
   }
   return rows;
 }
@@ -129,10 +129,10 @@ std::vector<Trial> imported_trials(std::span<const RunRow> rows, TrialClock cloc
   std::vector<Trial> trials;
   for (const RunRow& row : rows) {
     Trial trial{.clock = clock, .run = row};
-    const std::string& status = row[Column::status];
+    const std::string& status = row[RunColumn::status];
     trial.state = parse_trial_state(status).value_or(TrialState::error);
-    trial.layout = fmt::format("tp={} pp={} dp={} micro-batch={}", row[Column::tp], row[Column::pp],
-                               row[Column::dp], row[Column::micro_batch]);
+    trial.layout = fmt::format("tp={} pp={} dp={} micro-batch={}", row[RunColumn::tp],
+                               row[RunColumn::pp], row[RunColumn::dp], row[RunColumn::micro_batch]);
     trials.push_back(std::move(trial));
   }
   return trials;

@@ -49,7 +49,7 @@ CREATE TABLE trials (
   predicted_fits REAL,
   started_unix_s REAL, duration_s REAL, device_hours REAL,
   timed_steps INTEGER, step_time_spread REAL, outlier_steps INTEGER,
-  process_group INTEGER, process_start INTEGER,
+  process_group INTEGER, process_start INTEGER, process_host TEXT,
   source TEXT, table_or_row_id TEXT, model_name TEXT, hidden NUMERIC, layers NUMERIC,
   heads NUMERIC, kv_heads NUMERIC, ffn_hidden NUMERIC, vocab NUMERIC, seq_len NUMERIC,
   global_batch NUMERIC, gpus NUMERIC, gpu_type TEXT, gpus_per_node NUMERIC, tp NUMERIC, pp NUMERIC,

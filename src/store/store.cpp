@@ -63,8 +63,8 @@ constexpr std::string_view trial_columns =
     "study_id, machine_id, profile_id, layout, repetition, clock, state, reason, "
     "predicted_step_time_s, predicted_mfu, predicted_memory_gib, predicted_fits, started_unix_s, "
     "duration_s, device_hours, timed_steps, step_time_spread, outlier_steps, process_group, "
-    "process_start";
-constexpr std::size_t number_of_trial_columns = 20;
+    "process_start, process_host";
+constexpr std::size_t number_of_trial_columns = 21;
 
 /// The status of the run schema, which knows three; empty for what says nothing.
 std::string_view run_status(TrialState state) {
@@ -91,11 +91,12 @@ void bind_trial(Statement& statement, const Trial& trial) {
   statement.bind(trial.timed_steps).bind(trial.step_time_spread).bind(trial.outlier_steps);
   if (trial.process) {
     statement.bind(trial.process->pid).bind(trial.process->start_ticks);
+    statement.bind(trial.process->host);
   } else {
-    statement.bind_null().bind_null();
+    statement.bind_null().bind_null().bind_null();
   }
   for (std::size_t i = 0; i < column_names.size(); ++i) {
-    const bool is_status = static_cast<Column>(i) == Column::status;
+    const bool is_status = static_cast<RunColumn>(i) == RunColumn::status;
     const std::string_view cell =
         is_status ? run_status(trial.state) : std::string_view(trial.run.cells[i]);
     if (cell.empty()) {
@@ -135,9 +136,9 @@ Trial read_trial(Statement& row) {
   trial.step_time_spread = row.number_or_none(column++);
   trial.outlier_steps = row.whole_or_none(column++);
   if (!row.is_null(column)) {
-    trial.process = ProcessIdentity{.pid = row.whole(column), .start_ticks = row.whole(column + 1)};
+    trial.process = ProcessIdentity{row.whole(column), row.whole(column + 1), row.text(column + 2)};
   }
-  column += 2;
+  column += 3;
   for (std::string& cell : trial.run.cells) cell = row.shortest_text(column++);
   return trial;
 }
@@ -190,8 +191,8 @@ std::optional<TrialClock> parse_trial_clock(std::string_view name) {
   return value_in<TrialClock>(clock_names, name);
 }
 
-double Trial::step_time_s() const { return number_of(run[Column::step_time_s]); }
-double Trial::mfu() const { return number_of(run[Column::mfu]); }
+double Trial::step_time_s() const { return number_of(run[RunColumn::step_time_s]); }
+double Trial::mfu() const { return number_of(run[RunColumn::mfu]); }
 
 Expected<Store> Store::open(const std::filesystem::path& path, Database::Mode mode) {
   Expected<Database> database = open_store_database(path, mode);
@@ -286,9 +287,12 @@ std::int64_t Store::begin_trial(const Trial& trial) {
 }
 
 void Store::set_process(std::int64_t trial, const ProcessIdentity& process) {
-  Statement(database_, "UPDATE trials SET process_group = ?, process_start = ? WHERE id = ?")
+  Statement(database_,
+            "UPDATE trials SET process_group = ?, process_start = ?, process_host = ? "
+            "WHERE id = ?")
       .bind(process.pid)
       .bind(process.start_ticks)
+      .bind(process.host)
       .bind(trial)
       .run();
 }
@@ -307,7 +311,7 @@ bool Store::end_trial(const Trial& trial, std::span<const StepSample> samples, d
   update.bind(trial.duration_s).bind(trial.device_hours).bind(trial.timed_steps);
   update.bind(trial.step_time_spread).bind(trial.outlier_steps);
   for (std::size_t i = 0; i < column_names.size(); ++i) {
-    const bool is_status = static_cast<Column>(i) == Column::status;
+    const bool is_status = static_cast<RunColumn>(i) == RunColumn::status;
     const std::string_view cell =
         is_status ? run_status(trial.state) : std::string_view(trial.run.cells[i]);
     if (cell.empty()) {

@@ -13,8 +13,8 @@ TEST(RunRows, AreReadBackAsTheyWereWritten) {
   const auto rows = parse_run_rows(
       std::string(header) + "a,m,1,1,1,1,1,1,g,1,1,1,2.5,ok,\"say \"\"x, y\"\"\n\"\n", "r.csv");
   ASSERT_TRUE(rows) << to_string(rows.errors());
-  EXPECT_EQ((*rows)[0][Column::notes], "say \"x, y\"\n");
-  EXPECT_EQ((*rows)[0][Column::dp], "") << "a column that the file lacks";
+  EXPECT_EQ((*rows)[0][RunColumn::notes], "say \"x, y\"\n");
+  EXPECT_EQ((*rows)[0][RunColumn::dp], "") << "a column that the file lacks";
   const auto again = parse_run_rows(run_rows_csv(*rows), "again.csv");
   ASSERT_TRUE(again) << to_string(again.errors());
   EXPECT_EQ(*again, *rows);

@@ -40,7 +40,7 @@ TEST(Exchange, WhatSaysNothingIsNotARun) {
   trials[1].state = TrialState::cancelled;
   trials[2].state = TrialState::infeasible;
   trials[3].state = TrialState::timeout;
-  trials[3].run[Column::status] = "error";  // as the store derives it
+  trials[3].run[RunColumn::status] = "error";  // as the store derives it
   EXPECT_EQ(exported_rows(trials).size(), 1U);
 }
 
@@ -53,7 +53,7 @@ TEST(Exchange, JsonLinesLoseNothing) {
   trial.trial.reason = "no step for 60 s";
   trial.trial.forecast = TrialForecast{0.1, 0.2, 0.3, 0.4};
   trial.trial.duration_s = 60.25;
-  trial.trial.run[Column::notes] = "line\nbreak";
+  trial.trial.run[RunColumn::notes] = "line\nbreak";
   trial.steps = {{1, 0.30000000000000004, std::nullopt, true}, {2, 0.5, 3.25, false}};
   const std::string line = trial_json_line(trial);
   const auto read = parse_trial_lines(line + "\n" + line, "t.jsonl");

@@ -19,9 +19,9 @@ Store open(const std::string& path, Database::Mode mode = Database::Mode::read_w
 
 Trial trial_of(std::int64_t study, const std::string& layout, std::int64_t repetition = 0) {
   Trial trial{.study_id = study, .layout = layout, .repetition = repetition};
-  trial.run[Column::model_name] = "llama-tiny";
-  trial.run[Column::gpus] = "4";
-  trial.run[Column::zero_stage] = "1 (shard group 2)";
+  trial.run[RunColumn::model_name] = "llama-tiny";
+  trial.run[RunColumn::gpus] = "4";
+  trial.run[RunColumn::zero_stage] = "1 (shard group 2)";
   return trial;
 }
 
@@ -47,8 +47,8 @@ TEST(Store, KeepsWhatATrialMeasured) {
     trial.forecast = TrialForecast{0.25, 0.5, 1.5, 0.99};
     trial.id = store.begin_trial(trial);
     trial.state = TrialState::ok;
-    trial.run[Column::step_time_s] = "0.1";
-    trial.run[Column::mfu] = "0.30000000000000004";
+    trial.run[RunColumn::step_time_s] = "0.1";
+    trial.run[RunColumn::mfu] = "0.30000000000000004";
     trial.duration_s = 3.5;
     trial.timed_steps = 1;
     const std::vector<StepSample> steps{{1, 0.3, 5.5, true}, {2, 0.1, std::nullopt, false}};
@@ -65,10 +65,10 @@ TEST(Store, KeepsWhatATrialMeasured) {
   EXPECT_EQ(trials[0].forecast->step_time_s, 0.25);
   EXPECT_EQ(trials[0].forecast->fits_probability, 0.99);
   EXPECT_EQ(trials[0].step_time_s(), 0.1);
-  EXPECT_EQ(trials[0].run[Column::mfu], "0.30000000000000004");
-  EXPECT_EQ(trials[0].run[Column::gpus], "4");
-  EXPECT_EQ(trials[0].run[Column::zero_stage], "1 (shard group 2)");
-  EXPECT_EQ(trials[0].run[Column::status], "ok");
+  EXPECT_EQ(trials[0].run[RunColumn::mfu], "0.30000000000000004");
+  EXPECT_EQ(trials[0].run[RunColumn::gpus], "4");
+  EXPECT_EQ(trials[0].run[RunColumn::zero_stage], "1 (shard group 2)");
+  EXPECT_EQ(trials[0].run[RunColumn::status], "ok");
   EXPECT_EQ(store.steps(trials[0].id).size(), 2U);
   EXPECT_EQ(store.steps(trials[0].id)[1], (StepSample{2, 0.1, std::nullopt, false}));
 }

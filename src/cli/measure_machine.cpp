@@ -1,0 +1,239 @@
+#include "cli/measure_machine.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/files.hpp"
+#include "cli/json_text.hpp"
+#include "cli/model_options.hpp"
+#include "cli/table.hpp"
+#include "cli/terminal.hpp"
+#include "cluster/cluster_file.hpp"
+#include "cost/stack_profile_file.hpp"
+#include "measure/collectives.hpp"
+#include "measure/operations.hpp"
+
+namespace kumihimo {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t most_bytes = std::size_t{16} << 20;
+
+struct MeasureRequest {
+  TransformerShape model;
+  std::int64_t seq_length = 256;
+  int ranks = 1;
+  StackProfile base;
+  std::string out, cluster_out, name;
+  std::vector<CollectivePoint> given;  ///< from other benchmarks' output
+};
+
+std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults) {
+  MeasureRequest request;
+  const auto model = read_model_flags(flags, faults);
+  request.seq_length = flags.whole("--seq-length", 1, 1'000'000, faults).value_or(256);
+  const auto cores = static_cast<std::int64_t>(std::max(1U, std::thread::hardware_concurrency()));
+  request.ranks = static_cast<int>(flags.whole("--ranks", 1, 1024, faults).value_or(cores));
+  const auto base = read_stack_profile(flags.text("--base", faults).value_or("kumihimo-cpu"));
+  collect(faults, base);
+  for (const auto& [flag, into] :
+       {std::pair{"--out", &request.out}, std::pair{"--cluster-out", &request.cluster_out}}) {
+    *into =
+        flags.required_text(flag, fmt::format("name the file to write: {} mine.toml", flag), faults)
+            .value_or("");
+    if (!into->empty() && !into->ends_with(".toml")) {
+      faults.push_back({flag, "is \"" + into->substr(0, 60) + "\"", "give it a name in .toml"});
+    }
+  }
+  const auto ranks = flags.whole("--collective-ranks", 2, 1'000'000, faults);
+  for (const std::string& path : flags.texts("--collectives", faults)) {
+    const auto text = read_file(path, most_bytes);
+    collect(faults, text);
+    if (!text) continue;
+    const auto points = parse_collectives(
+        *text, path, ranks ? std::optional(static_cast<int>(*ranks)) : std::nullopt);
+    collect(faults, points);
+    if (points) request.given.insert(request.given.end(), points->begin(), points->end());
+  }
+  if (!faults.empty() || !model || !base) return std::nullopt;
+  request.model = *model;
+  request.base = *base;
+  request.name =
+      flags.text("--name", faults).value_or(std::filesystem::path(request.out).stem().string());
+  return request;
+}
+
+struct Measurement {
+  MachineFigures figures;
+  Cluster cluster;
+  StackProfile profile;
+  std::vector<MeasuredShare> shares;
+  std::vector<CollectivePoint> points;
+  LinkFit collectives, messages;
+};
+
+double bounded(const ProfileParameter& parameter, double value) {
+  const double rounded = std::stod(fmt::format("{:.4g}", value));
+  return std::clamp(rounded, parameter.lower, parameter.upper);
+}
+
+void set_parameter(StackProfile& profile, std::string_view key, double value, double log_spread) {
+  for (const ProfileParameter& parameter : profile_parameters()) {
+    if (parameter.key != key) continue;
+    profile.*parameter.member = bounded(parameter, value);
+    profile.spreads.push_back({std::string(key), std::stod(fmt::format("{:.3g}", log_spread))});
+  }
+}
+
+Measurement measure(const MeasureRequest& request) {
+  Measurement result;
+  result.figures = measure_machine(request.ranks);
+  result.shares = measure_operations(request.model, request.seq_length, result.figures);
+  result.points =
+      request.given.empty() ? measure_collectives(std::max(2, request.ranks)) : request.given;
+  std::vector<CollectivePoint> collectives, messages;
+  for (const CollectivePoint& point : result.points) {
+    (point.kind == CollectiveKind::send_receive ? messages : collectives).push_back(point);
+  }
+  if (collectives.size() > 1) result.collectives = fit_link(collectives);
+  if (messages.size() > 1) result.messages = fit_link(messages);
+
+  result.cluster = cluster_of(result.figures, request.ranks, 0);
+  result.cluster.name = std::filesystem::path(request.cluster_out).stem().string();
+  Link& link = result.cluster.intra_node;
+  link.bandwidth = std::max(result.collectives.bandwidth, result.messages.bandwidth);
+  result.cluster.inter_node = link;
+  result.cluster.nic_bandwidth = link.bandwidth * request.ranks;
+
+  StackProfile& profile = result.profile;
+  profile = request.base;
+  profile.name = request.name;
+  profile.cluster = result.cluster.name;
+  profile.evidence.clear();
+  profile.spreads.clear();
+  profile.origin = fmt::format(
+      "measured at the shapes of {}, sequences of {}, on {} cores of {}; the rest as {}",
+      request.model.name, request.seq_length, result.figures.cores, result.figures.processor,
+      request.base.name);
+  for (const MeasuredShare& share : result.shares) {
+    set_parameter(profile, share.key, share.value, share.log_spread);
+  }
+  if (result.collectives.points > 0) {
+    set_parameter(profile, "rates.intra_node", result.collectives.bandwidth / link.bandwidth,
+                  result.collectives.log_spread);
+    set_parameter(profile, "seconds.collective", std::max(1e-7, result.collectives.fixed_s),
+                  result.collectives.log_spread);
+  }
+  if (result.messages.points > 0) {
+    set_parameter(profile, "rates.point_to_point", result.messages.bandwidth / link.bandwidth,
+                  result.messages.log_spread);
+  }
+  return result;
+}
+
+std::string text_of(const MeasureRequest& request, const Measurement& measured) {
+  const MachineFigures& figures = measured.figures;
+  std::string text = fmt::format(
+      "{}: {} cores, {}\n  products of 1024^3 on one core: {} fp32, {} bf16; copies: {}\n\n",
+      figures.processor, figures.cores, format_bytes(static_cast<double>(figures.memory)),
+      format_flop_per_second(figures.fp32_flop_per_s),
+      format_flop_per_second(figures.bf16_flop_per_s),
+      format_bytes_per_second(figures.core_bandwidth));
+  Table shares{{{"parameter"},
+                {"share", Align::right},
+                {"spread", Align::right},
+                {"samples", Align::right},
+                {"measured"}},
+               {}};
+  for (const MeasuredShare& share : measured.shares) {
+    shares.rows.push_back({share.key, fmt::format("{:.2f}", share.value),
+                           fmt::format("± {:.0f} %", 100 * std::expm1(share.log_spread)),
+                           std::to_string(share.samples), share.what});
+  }
+  text += "Shares of these rates\n" + to_text(shares) + "\n";
+  Table links{
+      {{"collective"}, {"ranks", Align::right}, {"bytes", Align::right}, {"time", Align::right}},
+      {}};
+  for (const CollectivePoint& point : measured.points) {
+    links.rows.push_back({std::string(to_string(point.kind)), std::to_string(point.ranks),
+                          format_bytes(point.bytes), format_seconds(point.seconds)});
+  }
+  text += to_text(links);
+  const auto link = [](const char* what, const LinkFit& fit) {
+    return fmt::format("  {}: {} + {} each, off by {:.0f} %\n", what,
+                       format_bytes_per_second(fit.bandwidth), format_seconds(fit.fixed_s),
+                       100 * fit.log_spread);
+  };
+  text += "\n" + link("collectives", measured.collectives);
+  if (measured.messages.points > 0) text += link("messages", measured.messages);
+  return text + fmt::format("\nWrote {} and {}\n", request.cluster_out, request.out);
+}
+
+Json json_of(const Measurement& measured) {
+  Json shares = Json::array(), points = Json::array();
+  for (const MeasuredShare& share : measured.shares) {
+    shares.push_back({{"key", share.key},
+                      {"value", share.value},
+                      {"log_spread", share.log_spread},
+                      {"samples", share.samples}});
+  }
+  for (const CollectivePoint& point : measured.points) {
+    points.push_back({{"kind", to_string(point.kind)},
+                      {"ranks", point.ranks},
+                      {"bytes", point.bytes},
+                      {"seconds", point.seconds}});
+  }
+  const auto link = [](const LinkFit& fit) {
+    return Json{{"bytes_per_s", fit.bandwidth},
+                {"fixed_s", fit.fixed_s},
+                {"log_spread", fit.log_spread},
+                {"points", fit.points}};
+  };
+  return {{"schema", "kumihimo.measure/1"},
+          {"processor", measured.figures.processor},
+          {"cores", measured.figures.cores},
+          {"fp32_flop_per_s", measured.figures.fp32_flop_per_s},
+          {"bf16_flop_per_s", measured.figures.bf16_flop_per_s},
+          {"core_bandwidth_bytes_per_s", measured.figures.core_bandwidth},
+          {"shares", std::move(shares)},
+          {"collectives", std::move(points)},
+          {"collective_fit", link(measured.collectives)},
+          {"message_fit", link(measured.messages)}};
+}
+
+}  // namespace
+
+void add_measure_flags(Flags& flags) {
+  flags.group("Measuring this machine");
+  flags.add_switch("--measure", "time this machine's kernels and collectives instead of fitting");
+  add_model_flag(flags);
+  flags.add_value("--seq-length", "N", "tokens of a sequence (default: 256)");
+  flags.add_value("--ranks", "N", "ranks that share the machine (default: its cores)");
+  flags.add_value("--cluster-out", "FILE", "where to write the machine as a cluster");
+  flags.add_values("--collectives", "FILE",
+                   "output of nccl-tests or OSU micro-benchmarks, instead of timing threads");
+  flags.add_value("--collective-ranks", "N", "ranks of OSU's output, which does not say");
+  add_model_change_flags(flags);
+}
+
+ExitCode measure_this_machine(const Flags& flags, Errors faults) {
+  const auto request = read_request(flags, faults);
+  if (!request || !faults.empty()) return refuse(faults);
+  const Measurement measured = measure(*request);
+  for (const auto& [path, text] :
+       {std::pair{request->cluster_out, write_cluster(measured.cluster)},
+        std::pair{request->out, write_stack_profile(measured.profile)}}) {
+    const auto written = write_file_atomically(path, text);
+    if (written) continue;
+    print_errors(written.errors());
+    return ExitCode::environment;
+  }
+  return print(flags.given("--json") ? to_json_text(json_of(measured))
+                                     : text_of(*request, measured));
+}
+
+}  // namespace kumihimo

@@ -1,0 +1,202 @@
+#include "measure/collectives.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <fmt/format.h>
+#include <sstream>
+
+#include "base/check.hpp"
+#include "comm/world.hpp"
+#include "tensor/device_memory.hpp"
+
+namespace kumihimo {
+namespace {
+
+constexpr std::array timed_kinds{CollectiveKind::all_reduce, CollectiveKind::all_gather,
+                                 CollectiveKind::reduce_scatter, CollectiveKind::send_receive};
+
+/// Bytes that one rank of a ring sends.
+double moved_bytes(const CollectivePoint& point) {
+  const double ranks = point.ranks;
+  switch (point.kind) {
+    case CollectiveKind::all_reduce: return 2 * (ranks - 1) / ranks * point.bytes;
+    case CollectiveKind::all_gather:
+    case CollectiveKind::reduce_scatter: return (ranks - 1) / ranks * point.bytes;
+    default: return point.bytes;
+  }
+}
+
+void run_once(ProcessGroup& group, CollectiveKind kind, const Matrix& whole) {
+  const std::int64_t part_rows = whole.rows / group.size();
+  const Matrix part = rows_of(whole, group.rank() * part_rows, part_rows);
+  switch (kind) {
+    case CollectiveKind::all_reduce: group.all_reduce(whole); return;
+    case CollectiveKind::all_gather: group.all_gather(part, whole); return;
+    case CollectiveKind::reduce_scatter: group.reduce_scatter(whole, part); return;
+    default: {
+      const int next = (group.rank() + 1) % group.size();
+      const int before = (group.rank() + group.size() - 1) % group.size();
+      const Matrix out = rows_of(whole, 0, whole.rows / 2);
+      const Matrix in = rows_of(whole, whole.rows / 2, whole.rows / 2);
+      const auto sent = group.start_send(out, next);
+      const auto received = group.start_receive(in, before);
+      group.wait(*received);
+      group.wait(*sent);
+      return;
+    }
+  }
+}
+
+void measure_group(int ranks, std::vector<CollectivePoint>& points) {
+  constexpr int repeats = 9;
+  run_threads(ranks, [&](World& world) {
+    DeviceMemory memory(make_host_memory());
+    Workspace workspace(memory);
+    std::vector<int> all;
+    for (int rank = 0; rank < ranks; ++rank) all.push_back(rank);
+    const auto group = world.make_group(all);
+    for (const CollectiveKind kind : timed_kinds) {
+      for (std::int64_t bytes = 1024; bytes <= (4 << 20); bytes *= 4) {
+        const Workspace::Scope scope(workspace);
+        // Two halves are sent and received, so that both ways are open at once.
+        const std::int64_t rows = 2 * ranks;
+        const std::int64_t cols = std::max<std::int64_t>(1, bytes / 4 / rows);
+        const Matrix whole = workspace.take(rows, cols, DType::fp32);
+        std::memset(whole.data, 0, static_cast<std::size_t>(whole.bytes()));
+        std::vector<double> seconds;
+        for (int i = 0; i < repeats; ++i) {
+          group->barrier();
+          const double begin = world.clock().now_s();
+          run_once(*group, kind, whole);
+          seconds.push_back(world.clock().now_s() - begin);
+        }
+        if (world.rank() != 0) continue;
+        std::ranges::sort(seconds);
+        const bool halves = kind == CollectiveKind::send_receive;
+        points.push_back({kind, ranks, static_cast<double>(whole.bytes()) / (halves ? 2 : 1),
+                          seconds[seconds.size() / 2]});
+      }
+    }
+  });
+}
+
+std::optional<CollectiveKind> named_kind(std::string_view text) {
+  const auto has = [&](std::string_view word) { return text.find(word) != std::string_view::npos; };
+  if (has("all_reduce") || has("AllReduce") || has("Allreduce")) return CollectiveKind::all_reduce;
+  if (has("all_gather") || has("AllGather") || has("Allgather")) return CollectiveKind::all_gather;
+  if (has("reduce_scatter") || has("ReduceScatter") || has("Reduce_scatter")) {
+    return CollectiveKind::reduce_scatter;
+  }
+  if (has("sendrecv") || has("SendRecv") || has("Latency Test") || has("latency")) {
+    return CollectiveKind::send_receive;
+  }
+  return std::nullopt;
+}
+
+std::vector<double> numbers_of(const std::string& line) {
+  std::istringstream words(line);
+  std::vector<double> numbers;
+  for (std::string word; words >> word;) {
+    try {
+      std::size_t end = 0;
+      const double value = std::stod(word, &end);
+      if (end == word.size()) numbers.push_back(value);
+    } catch (const std::exception&) {  // a word, such as "float" or "sum"
+    }
+  }
+  return numbers;
+}
+
+}  // namespace
+
+std::string_view to_string(CollectiveKind kind) {
+  switch (kind) {
+    case CollectiveKind::all_reduce: return "all-reduce";
+    case CollectiveKind::all_gather: return "all-gather";
+    case CollectiveKind::reduce_scatter: return "reduce-scatter";
+    case CollectiveKind::send_receive: return "send and receive";
+    case CollectiveKind::none: break;
+  }
+  return "none";
+}
+
+std::vector<CollectivePoint> measure_collectives(int ranks) {
+  std::vector<CollectivePoint> points;
+  measure_group(2, points);
+  if (ranks > 2) measure_group(ranks, points);
+  return points;
+}
+
+Expected<std::vector<CollectivePoint>> parse_collectives(std::string_view text,
+                                                         std::string_view where,
+                                                         std::optional<int> ranks) {
+  std::optional<CollectiveKind> kind;
+  const bool osu = text.find("OSU MPI") != std::string_view::npos;
+  int listed = 0;
+  std::vector<CollectivePoint> points;
+  std::istringstream lines{std::string(text)};
+  for (std::string line; std::getline(lines, line);) {
+    if (!kind) kind = named_kind(line);
+    if (line.starts_with("#")) {
+      // nccl-tests lists its ranks: "#  Rank  0 Group  0 Pid ..."
+      listed += line.find(" Rank ") != std::string::npos && line.find(" Pid ") != std::string::npos;
+      continue;
+    }
+    const std::vector<double> numbers = numbers_of(line);
+    // nccl-tests: size count (type redop) root time ...; OSU: size microseconds.
+    const std::size_t time = osu ? 1 : 3;
+    if (numbers.size() <= time || !(numbers[0] > 0) || !(numbers[time] > 0)) continue;
+    points.push_back({.bytes = numbers[0], .seconds = numbers[time] * 1e-6});
+  }
+  const std::string at(where);
+  if (!kind || points.empty()) {
+    return Error{at, "holds no output of nccl-tests or OSU micro-benchmarks",
+                 "give what all_reduce_perf or osu_allreduce printed, header included"};
+  }
+  const bool pair = osu && *kind == CollectiveKind::send_receive;
+  const int count = pair ? 2 : listed > 1 ? listed : ranks.value_or(0);
+  if (count < 2) {
+    return Error{at, "does not say among how many ranks", "give --collective-ranks"};
+  }
+  for (CollectivePoint& point : points) {
+    point.kind = *kind;
+    point.ranks = count;
+    // OSU counts what each rank gives.
+    if (osu && *kind == CollectiveKind::all_gather) point.bytes *= count;
+  }
+  return points;
+}
+
+LinkFit fit_link(std::span<const CollectivePoint> points) {
+  // Minimises the sum of ((fixed + slope x - t) / t)^2.
+  double s11 = 0, s12 = 0, s22 = 0, r1 = 0, r2 = 0;
+  for (const CollectivePoint& point : points) {
+    const double one = 1 / point.seconds, x = moved_bytes(point) / point.seconds;
+    s11 += one * one;
+    s12 += one * x;
+    s22 += x * x;
+    r1 += one;
+    r2 += x;
+  }
+  const double determinant = s11 * s22 - s12 * s12;
+  KUMIHIMO_CHECK(determinant > 0);
+  double fixed = (r1 * s22 - r2 * s12) / determinant;
+  double slope = (r2 * s11 - r1 * s12) / determinant;
+  if (fixed < 0) {
+    fixed = 0;
+    slope = r2 / s22;
+  }
+  slope = std::max(slope, 1e-15);
+  LinkFit fit{.bandwidth = 1 / slope, .fixed_s = fixed, .points = static_cast<int>(points.size())};
+  double square = 0;
+  for (const CollectivePoint& point : points) {
+    const double error = std::log(point.seconds / (fixed + slope * moved_bytes(point)));
+    square += error * error;
+  }
+  fit.log_spread = std::sqrt(square / static_cast<double>(points.size()));
+  return fit;
+}
+
+}  // namespace kumihimo

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "model/operations.hpp"
+
+namespace kumihimo {
+
+/// One collective that was timed.
+struct CollectivePoint {
+  CollectiveKind kind = CollectiveKind::all_reduce;
+  int ranks = 2;
+  double bytes = 0;  ///< as CollectiveKind counts them
+  double seconds = 0;
+};
+
+std::string_view to_string(CollectiveKind kind);
+
+/// Times all collectives among 2 ranks, and among all if there are more, that are threads of this
+/// process, over sizes from 1 KiB to 4 MiB. Medians.
+std::vector<CollectivePoint> measure_collectives(int ranks);
+
+/// Points in the output of nccl-tests (all_reduce_perf, all_gather_perf, reduce_scatter_perf,
+/// sendrecv_perf) or of OSU micro-benchmarks (osu_allreduce, osu_allgather, osu_reduce_scatter,
+/// osu_latency); out-of-place times. `ranks`: for OSU's output, which does not state them.
+Expected<std::vector<CollectivePoint>> parse_collectives(std::string_view text,
+                                                         std::string_view where,
+                                                         std::optional<int> ranks);
+
+/// seconds = fixed + moved bytes / bandwidth, where moved bytes are those that the ring algorithm
+/// sends from one rank.
+struct LinkFit {
+  double bandwidth = 0;  ///< bytes/s
+  double fixed_s = 0;
+  double log_spread = 0;  ///< standard deviation of log(measured / fitted)
+  int points = 0;
+};
+
+/// Least squares of relative errors. Requires points of two sizes at least.
+LinkFit fit_link(std::span<const CollectivePoint> points);
+
+}  // namespace kumihimo

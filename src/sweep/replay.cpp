@@ -1,0 +1,144 @@
+#include "sweep/replay.hpp"
+
+#include <algorithm>
+
+#include "layout/layout_text.hpp"
+
+namespace kumihimo {
+namespace {
+
+bool is_recorded(const PredictableRun& run) {
+  if (!run.usable() || !run.run.suspect.empty()) return false;
+  return run.run.status != RunStatus::ok || run.run.step_time_s.has_value();
+}
+
+Outcome outcome_of(const std::vector<const PredictableRun*>& runs, const TrialCost& cost) {
+  Outcome outcome;
+  std::vector<double> times, memory;
+  for (const PredictableRun* run : runs) {
+    if (run->run.status == RunStatus::ok) times.push_back(*run->run.step_time_s);
+    if (run->run.memory_gb) memory.push_back(*run->run.memory_gb);
+    if (run->run.status == RunStatus::out_of_memory) outcome.state = TrialState::out_of_memory;
+  }
+  outcome.duration_s = cost.start_up_s;
+  if (!times.empty()) {
+    outcome.state = TrialState::ok;
+    outcome.step_time_s = median(times);
+    outcome.duration_s += cost.steps * *outcome.step_time_s;
+  }
+  if (!memory.empty()) outcome.memory_gib = median(memory);
+  outcome.device_hours = outcome.duration_s / 3600 * runs.front()->run.gpus;
+  return outcome;
+}
+
+RecordedGroup collect_group(const RunGroup& group, const std::vector<const PredictableRun*>& runs,
+                            const TrialCost& cost) {
+  RecordedGroup recorded{.group = group, .rows = static_cast<std::int64_t>(runs.size())};
+  std::map<std::string, std::size_t> places;
+  std::vector<std::vector<const PredictableRun*>> by_layout;
+  for (const PredictableRun* run : runs) {
+    if (!is_recorded(*run)) {
+      ++recorded.left_out;
+      continue;
+    }
+    const auto [place, added] = places.try_emplace(to_text(run->run.layout), by_layout.size());
+    if (added) by_layout.emplace_back();
+    by_layout[place->second].push_back(run);
+  }
+  for (const auto& same : by_layout) {
+    Candidate candidate = *same.front();
+    candidate.run.step_time_s = candidate.run.memory_gb = candidate.run.mfu = std::nullopt;
+    recorded.candidates.push_back(std::move(candidate));
+    recorded.outcomes.push_back(outcome_of(same, cost));
+    const Outcome& outcome = recorded.outcomes.back();
+    if (!outcome.ran()) continue;
+    recorded.best_step_s = recorded.ran == 0 ? *outcome.step_time_s
+                                             : std::min(recorded.best_step_s, *outcome.step_time_s);
+    ++recorded.ran;
+  }
+  return recorded;
+}
+
+/// Goes on after the strategy has stopped, in its own order of preference where it has one.
+class PlaysOn : public Strategy {
+ public:
+  explicit PlaysOn(const StrategyOptions& options) {
+    StrategyOptions to_the_end = options;
+    to_the_end.tolerance = -1;
+    strategy_ = make_strategy(to_the_end);
+    tolerance_ = options.tolerance;
+    guided_ = options.kind == StrategyKind::guided;
+  }
+  Choice next(const StudySoFar& study) override {
+    Choice choice = strategy_->next(study);
+    const bool stops = guided_ && choice.candidate && study.best() != nullptr &&
+                       choice.expected_improvement < tolerance_;
+    if (!stopped_ && (stops || !choice.candidate)) {
+      stopped_ = study.tried.size();
+      if (strategy_->beliefs() != nullptr) sureness_ = sureness(study, *strategy_->beliefs(), 0.01);
+    }
+    // Once both are known, what remains would only cost time.
+    if (stopped_ && found_) choice.candidate = std::nullopt;
+    return choice;
+  }
+  void found() { found_ = true; }
+  std::size_t stopped_at(std::size_t all) const { return stopped_.value_or(all); }
+  double sureness_at_stop() const { return sureness_; }
+
+ private:
+  std::unique_ptr<Strategy> strategy_;
+  double tolerance_ = 0;
+  bool guided_ = false, found_ = false;
+  std::optional<std::size_t> stopped_;
+  double sureness_ = 0;
+};
+
+}  // namespace
+
+double median(std::vector<double> values) {
+  KUMIHIMO_CHECK(!values.empty());
+  std::ranges::sort(values);
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+std::vector<RecordedGroup> recorded_groups(std::span<const PredictableRun> runs,
+                                           const TrialCost& cost, std::size_t least) {
+  std::map<RunGroup, std::vector<const PredictableRun*>> groups;
+  for (const PredictableRun& run : runs) groups[group_of(run.run)].push_back(&run);
+  std::vector<RecordedGroup> recorded;
+  for (const auto& [group, members] : groups) {
+    RecordedGroup one = collect_group(group, members, cost);
+    if (one.ran >= least) recorded.push_back(std::move(one));
+  }
+  return recorded;
+}
+
+ReplayRun replay(const RecordedGroup& group, const StrategyOptions& options) {
+  constexpr double close = 0.01;
+  StudySoFar study(group.candidates);
+  PlaysOn strategy(options);
+  RecordedRunner runner(group);
+  ReplayRun result;
+  LoopHooks hooks;
+  hooks.after = [&](const TriedCandidate&, const Strategy&) {
+    const TriedCandidate* best = study.best();
+    const double regret = best == nullptr ? 1 : 1 - group.best_step_s / *best->outcome.step_time_s;
+    result.regret.push_back(regret);
+    result.device_hours.push_back(study.device_hours());
+    if (regret <= close && result.trials_to_1_percent == 0) {
+      result.trials_to_1_percent = static_cast<std::int64_t>(study.tried.size());
+      result.device_hours_to_1_percent = study.device_hours();
+      strategy.found();
+    }
+  };
+  run_study(study, strategy, runner, Budget{}, hooks);
+  const std::size_t stop = strategy.stopped_at(study.tried.size());
+  result.trials_at_stop = static_cast<std::int64_t>(stop);
+  result.regret_at_stop = stop == 0 ? 1 : result.regret[stop - 1];
+  result.device_hours_at_stop = stop == 0 ? 0 : result.device_hours[stop - 1];
+  result.sureness_at_stop = strategy.sureness_at_stop();
+  return result;
+}
+
+}  // namespace kumihimo

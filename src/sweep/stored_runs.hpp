@@ -1,0 +1,18 @@
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "base/error.hpp"
+#include "runs/measured_run.hpp"
+
+namespace kumihimo {
+
+/// Whether the file is an SQLite database, by its first bytes.
+bool is_database(const std::filesystem::path& path);
+
+/// The trials of a store that ran or failed, as measured runs: what read_runs gives for a run file.
+/// Those of a sweep carry the machine that was measured, with the memory that a rank was given.
+Expected<std::vector<MeasuredRun>> read_stored_runs(const std::filesystem::path& path);
+
+}  // namespace kumihimo
