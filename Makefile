@@ -1,7 +1,7 @@
 # The two commands that matter: `make demo` and `make test`. Everything else is in
 # CMakePresets.json, which editors and continuous integration read too.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo bench clean
+.PHONY: help setup build test demo bench accuracy clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: ## plan a 13B model on 64 GPUs and explain the best layout
 
 bench: ## layouts and simulated actions per second on this machine
 	@scripts/bench.sh
+
+accuracy: build ## write docs/accuracy.md anew from published runs (KUMIHIMO_RUNS names their folder)
+	@scripts/make_accuracy.py
 
 clean: ## remove the build folders
 	rm -rf build build-asan build-debug build-tsan

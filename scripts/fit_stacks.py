@@ -21,7 +21,8 @@ STACKS = {
         "Megatron-like trainer of the founding paper (2023): tensor, pipeline and ZeRO-1 data "
         "parallelism, FlashAttention, optional fused RMSNorm; logits gathered for the loss",
         "a100-80gb-sxm", ["alephalpha_layout_sweep_a100.csv"],
-        {"gradient_dtype": "bf16", "vocab_parallel_loss": False, "balanced_layer_split": True,
+        {"gradient_dtype": "bf16", "vocab_parallel_loss": False, "recompute_head": True,
+         "balanced_layer_split": True,
          "vocab": 128000}),
     "megatron-2021-a100": (
         "Megatron-LM 2021-2022: fused softmax without FlashAttention, full or selective recompute",

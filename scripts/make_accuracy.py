@@ -22,7 +22,7 @@ import accuracy_rows
 from accuracy_rows import Row, percent, table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FIT_ON, SEED = 8, 1
+FIT_ON, SEEDS = 8, (1, 2, 3)
 
 SWEEP_FILE = "alephalpha_layout_sweep_a100.csv"
 SWEEP_STACK = "megatron-2023-a100"
@@ -54,8 +54,14 @@ SOURCES = [
            "The page states neither recompute nor which communication overlaps; fine-tuning rows "
            "are skipped."),
     Source("nanotron_ultrascale_h100.csv", "nanotron-2025-h100", True,
-           "Repeats of one layout differ by 5 to 15 % in places, recompute and kernels are not "
-           "stated, and the rows without a figure do not say whether memory was the cause."),
+           "Not predicted. Rows that differ in little differ in time by tens: LLaMA-like 1B on 16 "
+           "GPUs takes 54 s with tp 8, pp 2 and micro-batch 1 where nothing crosses the data axis, "
+           "2.3 s with tp 4, pp 4 and micro-batch 8; 8B on 32 GPUs takes 40 s with tp 1, pp 8, dp 4 "
+           "and 6 s with tp 2, pp 8, dp 2. No link of that machine is slow enough, and no one rate "
+           "gives both. Without a pipeline and with tp up to 8 the error is about 20 %, and it is "
+           "worst where tensor parallelism leaves the node. Repeats of one layout differ by 5 to "
+           "15 % in places, recompute and kernels are not stated, and the rows without a figure do "
+           "not say whether memory was the cause."),
     Source("torchtitan_a100_h100_h200.csv", "torchtitan-2025-h100", True,
            "Twenty rows on three kinds of device, with per-operation selective recompute, which is "
            "read as recompute of the attention core."),
@@ -113,25 +119,11 @@ class Kumihimo:
                                      "--predictions", out, *flags))
         with open(runs, newline="") as measured, open(out, newline="") as predicted:
             rows = [Row(*both) for both in zip(csv.DictReader(measured), csv.DictReader(predicted))]
-        # Rows come in order. Some published ids begin with a line break.
         if len(rows) != report["rows"] or any(
-                row.id.strip() != row.prediction["table_or_row_id"].strip() for row in rows):
+                row.id != row.prediction["table_or_row_id"]
+                for row in rows):
             raise Unavailable(f"{out}: its rows are not those of {runs}")
         return report, rows
-
-    def unfitted(self, stack):
-        """A profile that knows what the framework does, but not how fast: the defaults of `stack`
-        with the uncalibrated rates. Held-out fits start from it, since a prior around the shipped
-        rates would tell them of the runs that they are judged by."""
-        text = self.run("stacks", "show", stack)
-        defaults = text[text.index("[defaults]"):]
-        end = defaults.find("\n[", 1)
-        path = self.scratch / f"unfitted-{stack}.toml"
-        path.write_text(f'name = "unfitted"\ndescription = "framework defaults of {stack}"\n'
-                        f'origin = "not fitted"\nbase = "uncalibrated"\n'
-                        f'cluster = "{self.stacks[stack]["cluster"]}"\n\n'
-                        f"{defaults[:end]}\n")
-        return path
 
 
 def by_model(runs, scratch):
@@ -162,17 +154,21 @@ layout predicted fastest among all rows of the group, those that ran out of memo
 Out-of-memory accuracy, precision and recall are over rows with known outcome; a layout is predicted
 out of memory where that is the likelier outcome. MFU counts full attention, 12 L h s for each token.
 
-Four ways to predict, by what the profile knew of the rows:
+Ways to predict, by what the profile knew of the rows:
 
 - **shipped**: the profile of the catalog as it is. *In-sample* where the profile was fitted to these
   rows: it says how well the model can describe them, not how well it foresees others.
 - **leave one sheet out**, **leave one model out**: each sheet (or model) is predicted by a profile
   fitted to all the others of the source.
 - **fitted on 8**: fitted to 8 random rows of each group (small groups of a sheet are pooled), judged
-  on the rows left: `--fit-on 8 --seed 1`. From the shipped profile, as a user would; and unfitted.
+  on the rows left; the mean over three draws, `--fit-on 8 --seed 1`, 2 and 3.
 
-Held-out fits start from the framework's defaults with the rates of the profile `uncalibrated`, which
-were fitted to nothing, not from the shipped rates, which have seen the rows.
+A fit on runs that the shipped profile has seen starts from the framework's facts with the rates of
+the profile `uncalibrated`, which were fitted to nothing: a prior around rates that have seen the rows
+would tell of the runs that are to be predicted. `validate` does so by itself and says it.
+
+The error band that `plan` prints comes from fifths: each fifth of a profile's runs predicted by a
+fit to the other four.
 """
 
 
@@ -260,8 +256,8 @@ def sweep_section(program, runs):
     shipped, rows = program.validate(runs, SWEEP_STACK)
     firsts = first_rows(program, rows)
     say(f"{SWEEP_FILE}: leave one sheet out")
-    held_out, held_rows = program.validate(runs, program.unfitted(SWEEP_STACK), "--leave-one-out")
-    return (
+    held_out, held_rows = program.validate(runs, SWEEP_STACK, "--leave-one-out")
+    return held_out, (
         "## The layout sweep of Hagemann et al. 2023 (arXiv:2311.05610)\n\n"
         f"{held_out['rows']} rows, {held_out['used']} used; the others failed for a cause that is "
         f"not stated. Rows and figures are Aleph Alpha's (CC BY-NC-SA 4.0) and are not copied here "
@@ -287,30 +283,93 @@ def error_cells(report):
             share(report["step_time"]["mape"])]
 
 
+def draws(program, source, runs):
+    """The errors of --fit-on, each the mean over the seeds."""
+    reports = [program.validate(runs, source.stack, "--fit-on", FIT_ON, "--seed", seed)[0]
+               for seed in SEEDS]
+    step = {key: sum(report["step_time"][key] for report in reports) / len(reports)
+            for key in ("median", "mape", "p90")}
+    step["runs"] = round(sum(report["step_time"]["runs"] for report in reports) / len(reports))
+    orders = [report["ranking"]["mean_spearman"] for report in reports
+              if report["ranking"]["mean_spearman"] is not None]
+    order = sum(orders) / len(orders) if orders else None
+    return {"step_time": step, "ranking": {"mean_spearman": order}}
+
+
 def source_lines(program, source, runs, scratch):
     """Ways of predicting with their errors; a reason instead where one is impossible."""
     copy = by_model(runs, scratch)
-    sample = "shipped, in-sample" if source.own else "shipped, of another stack"
-    ways = [(sample, runs, lambda: source.stack, []),
-            ("leave one model out", copy, lambda: program.unfitted(source.stack),
-             ["--leave-one-out"]),
-            ("fitted on 8, from shipped", runs, lambda: source.stack,
-             ["--fit-on", FIT_ON, "--seed", SEED]),
-            ("fitted on 8, from unfitted", runs, lambda: program.unfitted(source.stack),
-             ["--fit-on", FIT_ON, "--seed", SEED])]
+    ways = [("shipped, in-sample" if source.own else "shipped, of another stack",
+             lambda: program.validate(runs, source.stack)[0]),
+            ("leave one model out",
+             lambda: program.validate(copy, source.stack, "--leave-one-out")[0]),
+            ("fitted on 8", lambda: draws(program, source, runs))]
     lines, report = [], None
-    for name, file, stack, flags in ways:
+    for name, predict in ways:
         say(f"{source.file}: {name}")
         try:
-            part, _ = program.validate(file, stack(), *flags)
+            part = predict()
             report = report or part
-            ranking = part["ranking"]
             lines.append([name, *error_cells(part), share(part["step_time"]["p90"]),
-                          rho(ranking["mean_spearman"])])
+                          rho(part["ranking"]["mean_spearman"])])
         except Unavailable as fault:
             say(f"  {fault}")
             lines.append([f"{name}: not possible", "–", "–", "–", "–", "–"])
     return lines, report
+
+
+# What the held-out sweep is measured by: figure, aim, whether less is better.
+SWEEP_AIMS = [
+    ("MAPE, %", lambda report: 100 * report["step_time"]["mape"], 3.5, True,
+     "About a fifth of it is one family of rows: LLaMA-13B, FlashAttention-2, pp 2, whose times have "
+     "the bubble of an eight-stage pipeline, while the same layouts under the older kernels have that "
+     "of two stages (see *Rows worst predicted*). Another tenth is LLaMA-30B on 256 GPUs with "
+     "data-parallel groups of 64 and 128: their reduction costs 1.1 s for each billion parameters of "
+     "a rank, whether two or eight of its ranks share a node, and on 64 GPUs a fifth of that at most; "
+     "no other sheet shows such a network."),
+    ("median error, %", lambda report: 100 * report["step_time"]["median"], 2.5, True,
+     "The remaining sheets disagree by a few percent on what a micro-batch costs beside its "
+     "arithmetic: LLaMA-13B without a pipeline runs 8 % faster under FlashAttention-2, and 5 to 9 % "
+     "slower under the older kernels, than the larger models lead to expect. The software changed "
+     "between the runs of that sheet, and nothing in a row says so."),
+    ("Spearman", lambda report: report["ranking"]["mean_spearman"], 0.92, False,
+     "The sheet of 32 GPUs holds near ties: 12 of its 16 runs lie within 20 % of each other."),
+    ("mean regret, MFU points", lambda report: 100 * report["ranking"]["mean_regret"], 0.3, True,
+     "All of it is LLaMA-30B on 256 GPUs, where tp 1 pp 4 is chosen over tp 2 pp 4: the gradient "
+     "reduction over 64 replicas is thought cheaper than it was (above)."),
+    ("own picks out of memory", lambda report: report["ranking"]["own_picks_out_of_memory"], 0,
+     True, ""),
+    ("memory judged right, %", lambda report: 100 * report["memory"]["accuracy"], 96, False, ""),
+]
+
+TRIED = """\
+Tried and left out, because errors held out grew: a penalty for layouts that nearly fill the device
+(it explains slow runs at 67 to 80 GB of LLaMA-30B, but the best run of LLaMA-13B fills its device and
+is not slow); gradient accumulation as a pass of its own over the weights; a group's use of fewer
+network cards than its ranks have.
+"""
+
+
+def falls_short(held_out, summary):
+    """The aims, what was reached, and why not more."""
+    lines, reasons = [], []
+    for name, figure, aim, less_is_better, reason in SWEEP_AIMS:
+        value = figure(held_out)
+        reached = value <= aim if less_is_better else value >= aim
+        lines.append([name, f"{value:.3g}", f"{'at most' if less_is_better else 'at least'} {aim}",
+                      "yes" if reached else "**no**"])
+        if not reached and reason:
+            reasons.append(f"- **{name}**: {reason}")
+    own = {source.file: source.own for source in SOURCES}
+    for file, _, _, left_out, fitted in summary:
+        for way, value, aim in (("a model left out", left_out, 10), ("fitted on 8", fitted, 8)):
+            if own[file] and value != "–" and float(value) > aim:
+                reasons.append(f"- **{file}**, {way}: median {value} %, aim {aim}")
+    return ("## Where it falls short\n\nThe founding paper's sweep, each sheet held out:\n\n" +
+            table(["figure", "reached", "aim", "met"], lines) + "\n" + "\n".join(reasons) +
+            f"\n\nThe sections of the sources say why. {TRIED}\nThe structure of the model and its "
+            "priors were revised with the held-out errors of this sweep in view, so they are "
+            "optimistic; only runs that were never looked at can judge.\n")
 
 
 def source_section(source, lines, report):
@@ -336,11 +395,11 @@ def other_sources(program, folder, scratch):
         summary.append([source.file, source.stack + ("" if source.own else " (nearest)"),
                         *(line[2] for line in lines)])
         sections.append(source_section(source, lines, report))
-    return ("## Other sources\n\nMedian error of step time, in percent. The aims are 10 on models "
+    return summary, ("## Other sources\n\nMedian error of step time, in percent. The aims are 10 on models "
             "that the fit has not seen and 8 when fitted on 8, for sources that have a profile of "
             "their own.\n\n" +
-            table(["source", "profile", "shipped", "model left out", "fitted on 8, from shipped",
-                   "fitted on 8, from unfitted"], summary) + "\n" + "\n".join(sections))
+            table(["source", "profile", "shipped", "model left out", "fitted on 8"], summary) +
+            "\n" + "\n".join(sections))
 
 
 def say(text):
@@ -370,9 +429,10 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         try:
             program = Kumihimo(options.program, scratch)
-            text = "\n".join([head(stacks_used(program)),
-                              sweep_section(program, folder / SWEEP_FILE),
-                              other_sources(program, folder, scratch)])
+            held_out, sweep = sweep_section(program, folder / SWEEP_FILE)
+            summary, others = other_sources(program, folder, scratch)
+            text = "\n".join([head(stacks_used(program)), falls_short(held_out, summary), sweep,
+                              others])
         except Unavailable as fault:
             sys.exit(f"accuracy: {fault}")
     partial = options.out.with_suffix(".partial")

@@ -66,7 +66,7 @@ struct Advice {
   std::vector<OrderCheck> checks;
   Attribution attribution;  ///< of the total gain, over `ordered`
   double total_gain = 0;    ///< with every ordered option
-  std::vector<Interaction> interactions;
+  std::vector<OptionPair> interactions;
 };
 
 /// A gain below this is not worth a step.

@@ -80,9 +80,9 @@ Attribution shapley(const std::vector<std::size_t>& players, const SetValue& val
   return players.size() <= most_exact_options ? exact(players, value) : sampled(players, value);
 }
 
-std::vector<Interaction> interactions(const std::vector<std::size_t>& players,
-                                      const SetValue& value) {
-  std::vector<Interaction> result;
+std::vector<OptionPair> interactions(const std::vector<std::size_t>& players,
+                                     const SetValue& value) {
+  std::vector<OptionPair> result;
   const double none = value(0);
   for (std::size_t i = 0; i < players.size(); ++i) {
     for (std::size_t j = i + 1; j < players.size(); ++j) {
@@ -91,7 +91,7 @@ std::vector<Interaction> interactions(const std::vector<std::size_t>& players,
     }
   }
   std::ranges::stable_sort(result, std::greater{},
-                           [](const Interaction& pair) { return std::abs(pair.together); });
+                           [](const OptionPair& pair) { return std::abs(pair.together); });
   return result;
 }
 

@@ -25,13 +25,13 @@ struct Attribution {
 Attribution shapley(const std::vector<std::size_t>& players, const SetValue& value);
 
 /// Two options whose joint gain is not the sum of their gains, alone at the start.
-struct Interaction {
+struct OptionPair {
   std::size_t a = 0, b = 0;
   double together = 0;  ///< value({a, b}) - value({a}) - value({b}) + value({})
 };
 
 /// All pairs, the largest first in absolute value.
-std::vector<Interaction> interactions(const std::vector<std::size_t>& players,
-                                      const SetValue& value);
+std::vector<OptionPair> interactions(const std::vector<std::size_t>& players,
+                                     const SetValue& value);
 
 }  // namespace kumihimo

@@ -1,18 +1,17 @@
 #include "calibrate/fit.hpp"
 
-#include <ceres/ceres.h>
-
 #include <algorithm>
 #include <array>
+#include <ceres/ceres.h>
 #include <cmath>
 #include <thread>
 
 namespace kumihimo {
 namespace {
 
-/// Spread of log step time (or memory) that a good model leaves on clean runs; beyond a few of these
-/// a run is an outlier and pulls no harder. A base profile may be far from the runs, and then all
-/// would look like outliers: the fit starts with a wide spread and narrows it.
+/// Spread of log step time (or memory) that a good model leaves on clean runs; beyond a few of
+/// these a run is an outlier and pulls no harder. A base profile may be far from the runs, and then
+/// all would look like outliers: the fit starts with a wide spread and narrows it.
 constexpr std::array narrowing_noise{0.20, 0.06, 0.02};
 constexpr double final_noise = narrowing_noise.back();
 
@@ -50,8 +49,8 @@ class RunResidual {
       return std::log(prediction.peak_memory_bytes / (*run.memory_gb * GiB)) / noise_;
     }
     // Probit: how surprising the outcome is.
-    const double probability = run.status == RunStatus::ok ? prediction.fits_probability
-                                                           : 1 - prediction.fits_probability;
+    const double probability =
+        run.status == RunStatus::ok ? prediction.fits_probability : 1 - prediction.fits_probability;
     return std::sqrt(-2 * std::log(std::max(probability, 1e-12)));
   }
 
@@ -124,8 +123,8 @@ class Problem {
   std::vector<double> base_logs() const {
     std::vector<double> logs;
     for (const ProfileParameter& parameter : free_) {
-      logs.push_back(std::log(std::clamp(base_.*parameter.member, parameter.lower,
-                                         parameter.upper)));
+      logs.push_back(
+          std::log(std::clamp(base_.*parameter.member, parameter.lower, parameter.upper)));
     }
     return logs;
   }
@@ -199,9 +198,8 @@ class Problem {
         const std::size_t i = static_cast<std::size_t>(found - free_.begin());
         fitted.value = std::exp(logs[i]);
         fitted.log_spread = spreads_[i];
-        fitted.identification = spreads_[i] < 0.5 * parameter.prior_spread
-                                    ? Identification::fitted
-                                    : Identification::weak;
+        fitted.identification = spreads_[i] < 0.5 * parameter.prior_spread ? Identification::fitted
+                                                                           : Identification::weak;
         report.profile.*parameter.member = fitted.value;
       }
       report.parameters.push_back(fitted);
@@ -216,7 +214,8 @@ class Problem {
   std::vector<double> spreads_;
 };
 
-/// Standard deviation that would give the median absolute deviation seen: outliers do not widen it.
+}  // namespace
+
 double robust_spread(std::vector<double> errors) {
   if (errors.empty()) return 0;
   for (double& error : errors) error = std::abs(error);
@@ -224,8 +223,6 @@ double robust_spread(std::vector<double> errors) {
   std::nth_element(errors.begin(), middle, errors.end());
   return 1.4826 * *middle;
 }
-
-}  // namespace
 
 FitReport fit_profile(std::span<const PredictableRun> runs, const StackProfile& base) {
   FitReport report;

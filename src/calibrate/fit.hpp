@@ -36,4 +36,7 @@ struct FitReport {
 /// not constrain stays where it was, and is reported as such.
 FitReport fit_profile(std::span<const PredictableRun> runs, const StackProfile& base);
 
+/// Standard deviation that would give the median absolute deviation seen: outliers do not widen it.
+double robust_spread(std::vector<double> errors);
+
 }  // namespace kumihimo

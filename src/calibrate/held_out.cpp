@@ -52,11 +52,48 @@ FitReport fit_to(std::span<const PredictableRun> runs, const Indices& chosen, St
   return fit_profile(fitted, base);
 }
 
+/// The profile that fits on some of `runs` start from, and the note of it.
+StackProfile start_of(std::span<const PredictableRun> runs, const StackProfile& base,
+                      HeldOut& result) {
+  result.started_without_fit = has_seen(base, runs);
+  return result.started_without_fit ? without_fit(base) : base;
+}
+
+/// A shuffle that is the same everywhere: the standard fixes what the engine yields, but not what
+/// its distributions and shuffle do.
+void shuffle(Indices& items, std::mt19937_64& engine) {
+  for (std::size_t i = 0; i + 1 < items.size(); ++i) {
+    std::swap(items[i], items[i + static_cast<std::size_t>(engine() % (items.size() - i))]);
+  }
+}
+
 void report_progress(const FitProgress& progress, std::int64_t done, std::int64_t total) {
   if (progress) progress(done, total);
 }
 
 }  // namespace
+
+bool has_seen(const StackProfile& profile, std::span<const PredictableRun> runs) {
+  return std::ranges::any_of(runs, [&](const PredictableRun& run) {
+    return std::ranges::any_of(profile.evidence, [&](const FitEvidence& evidence) {
+      return !run.run.file.empty() && evidence.source.starts_with(run.run.file);
+    });
+  });
+}
+
+StackProfile without_fit(StackProfile profile) {
+  const StackProfile uncalibrated;
+  for (const ProfileParameter& parameter : profile_parameters()) {
+    const bool fitted = std::ranges::any_of(profile.spreads, [&](const ParameterSpread& spread) {
+      return spread.key == parameter.key;
+    });
+    if (fitted) profile.*parameter.member = uncalibrated.*parameter.member;
+  }
+  profile.time_residual = uncalibrated.time_residual;
+  profile.evidence.clear();
+  profile.spreads.clear();
+  return profile;
+}
 
 bool is_fittable(const PredictableRun& run) {
   const bool known = (run.run.status == RunStatus::ok &&
@@ -93,14 +130,51 @@ Expected<HeldOut> fit_on(std::span<const PredictableRun> runs, const StackProfil
                  "give more runs, or validate without fitting"};
   }
   report_progress(progress, 0, 1);
-  const FitReport fit = fit_to(runs, drawn, base);
+  HeldOut result{.fitted_runs = static_cast<std::int64_t>(drawn.size()), .fits = 1};
+  const FitReport fit = fit_to(runs, drawn, start_of(runs, base, result));
   report_progress(progress, 1, 1);
-  HeldOut result{.predictions = predict_runs(runs, fit.profile),
-                 .fitted_runs = static_cast<std::int64_t>(drawn.size()),
-                 .fits = 1};
+  result.predictions = predict_runs(runs, fit.profile);
   for (const std::size_t i : drawn) {
     result.predictions[i] = {.reason = "took part in the fit"};
   }
+  return result;
+}
+
+Expected<HeldOut> leave_parts_out(std::span<const PredictableRun> runs, const StackProfile& base,
+                                  std::int64_t parts, const FitProgress& progress) {
+  KUMIHIMO_CHECK(parts >= 2);
+  // Timed runs are dealt out first, so that each part has as many.
+  Indices timed, others;
+  HeldOut result;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    result.predictions.push_back({.reason = "cannot be fitted to"});
+    if (!is_fittable(runs[i])) continue;
+    const bool has_time = runs[i].run.status == RunStatus::ok && runs[i].run.step_time_s;
+    (has_time ? timed : others).push_back(i);
+  }
+  if (std::cmp_less(timed.size(), parts)) {
+    return Error{"runs", fmt::format("have {} step times that a fit can use", timed.size()),
+                 fmt::format("give at least {}", parts)};
+  }
+  std::mt19937_64 engine(1);
+  shuffle(timed, engine);
+  shuffle(others, engine);
+  timed.insert(timed.end(), others.begin(), others.end());
+  const StackProfile start = start_of(runs, base, result);
+  for (std::int64_t part = 0; part < parts; ++part) {
+    report_progress(progress, part, parts);
+    Indices own, fitted;
+    for (std::size_t i = 0; i < timed.size(); ++i) {
+      (static_cast<std::int64_t>(i) % parts == part ? own : fitted).push_back(timed[i]);
+    }
+    const FitReport fit = fit_to(runs, fitted, start);
+    for (const std::size_t i : own) {
+      result.predictions[i] = predict_runs(runs.subspan(i, 1), fit.profile).front();
+    }
+    result.fitted_runs += static_cast<std::int64_t>(fitted.size());
+    ++result.fits;
+  }
+  report_progress(progress, parts, parts);
   return result;
 }
 
@@ -116,7 +190,9 @@ Expected<HeldOut> leave_one_sheet_out(std::span<const PredictableRun> runs,
                              sheets.empty() ? "none" : "one"),
                  "give runs of more sheets"};
   }
-  HeldOut result{.predictions = predict_runs(runs, base)};
+  HeldOut result;
+  const StackProfile start = start_of(runs, base, result);
+  result.predictions = predict_runs(runs, start);
   for (const Sheet& left_out : sheets) {
     report_progress(progress, result.fits, static_cast<std::int64_t>(sheets.size()));
     Indices others, own;
@@ -125,7 +201,7 @@ Expected<HeldOut> leave_one_sheet_out(std::span<const PredictableRun> runs,
       if (is_own) own.push_back(i);
       if (!is_own && is_fittable(runs[i])) others.push_back(i);
     }
-    const FitReport fit = fit_to(runs, others, base);
+    const FitReport fit = fit_to(runs, others, start);
     for (const std::size_t i : own) {
       result.predictions[i] = predict_runs(runs.subspan(i, 1), fit.profile).front();
     }

@@ -28,14 +28,14 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
       } else {
         run.cluster = *found->second;
         if (run.run.gpus_per_node > 0) run.cluster.devices_per_node = run.run.gpus_per_node;
-        run.cluster.nodes = (run.run.gpus + run.cluster.devices_per_node - 1) /
-                            run.cluster.devices_per_node;
+        run.cluster.nodes =
+            (run.run.gpus + run.cluster.devices_per_node - 1) / run.cluster.devices_per_node;
       }
     }
     if (run.usable()) {
       if (defaults.balanced_layer_split && run.run.layout.layer_split.empty()) {
-        run.run.layout.layer_split = balanced_layer_split(
-            run.run.job.model.layers, run.run.layout.virtual_stages(), 1, 1);
+        run.run.layout.layer_split =
+            framework_layer_split(run.run.job.model.layers, run.run.layout.virtual_stages());
       }
       const std::vector<Error> wrong =
           faults(run.run.layout, run.run.job, run.cluster, run.run.gpus);
@@ -46,9 +46,9 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
       const std::int64_t micro_batches =
           run.run.job.global_batch_size /
           (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-      auto schedule = make_schedule(layout.schedule, layout.pipeline_parallel,
-                                    layout.virtual_stages_per_rank,
-                                    static_cast<int>(micro_batches));
+      auto schedule =
+          make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
+                        static_cast<int>(micro_batches));
       if (schedule) {
         run.schedule = std::move(*schedule);
       } else {
@@ -61,8 +61,7 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
 }
 
 Prediction predict(const PredictableRun& run, const StackProfile& profile) {
-  const PieceCosts pieces =
-      piece_costs(run.run.job, run.run.layout, run.cluster, profile);
+  const PieceCosts pieces = piece_costs(run.run.job, run.run.layout, run.cluster, profile);
   return predict(pieces, run.schedule, run.run.job, run.run.layout, run.cluster, profile);
 }
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "runs/spellings.hpp"
+
 namespace kumihimo {
 namespace {
 
@@ -229,12 +231,13 @@ void add_up_groups(ValidationReport& report) {
 
 RunGroup group_of(const MeasuredRun& run) {
   const std::size_t mark = run.id.find('#');
-  return {.file = run.file,
-          .sheet = mark == std::string::npos ? run.source : run.id.substr(0, mark),
-          .model = run.job.model.name,
-          .gpus = run.gpus,
-          .seq_length = run.job.seq_length,
-          .global_batch_size = run.job.global_batch_size};
+  return {
+      .file = run.file,
+      .sheet = mark == std::string::npos ? run.source : std::string(trim(run.id.substr(0, mark))),
+      .model = run.job.model.name,
+      .gpus = run.gpus,
+      .seq_length = run.job.seq_length,
+      .global_batch_size = run.job.global_batch_size};
 }
 
 std::vector<RunPrediction> predict_runs(std::span<const PredictableRun> runs,

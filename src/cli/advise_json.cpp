@@ -143,7 +143,7 @@ Json advise_json(const AdviseQuestion& question, const Advice& advice, Language 
                       {"best_gain", check.best_gain},
                       {"best", names_json(check.best, request)}});
   }
-  for (const Interaction& pair : advice.interactions) {
+  for (const OptionPair& pair : advice.interactions) {
     pairs.push_back({{"a", request.options[pair.a].name},
                      {"b", request.options[pair.b].name},
                      {"together", pair.together}});

@@ -239,7 +239,7 @@ class AdviceWriter {
 
   std::string interactions_text() const {
     std::vector<std::string> parts;
-    for (const Interaction& pair : advice_.interactions) {
+    for (const OptionPair& pair : advice_.interactions) {
       if (parts.size() == most_interactions || std::abs(pair.together) < worth_naming) break;
       parts.push_back(say("advise.interaction", request().options[pair.a].name,
                           request().options[pair.b].name, 100 * pair.together));

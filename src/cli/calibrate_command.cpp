@@ -143,10 +143,22 @@ std::string usual_cluster(const std::vector<PredictableRun>& runs) {
   return std::ranges::max_element(counts, {}, &std::pair<const std::string, int>::second)->first;
 }
 
+/// Which runs the fit saw that predicted a run.
+enum class Seen { all, other_fifths, other_sheets };
+
+std::string_view text_of(Seen seen) {
+  switch (seen) {
+    case Seen::all: return "";
+    case Seen::other_fifths: return ", each fifth held out";
+    case Seen::other_sheets: return ", each sheet held out";
+  }
+  return "";
+}
+
 /// One entry for each file: its runs, among `predictions` of them all.
 std::vector<FitEvidence> evidence_of(const Calibration& calibration,
                                      const std::vector<PredictableRun>& runs,
-                                     const std::vector<RunPrediction>& predictions, bool held_out) {
+                                     const std::vector<RunPrediction>& predictions, Seen seen) {
   std::vector<FitEvidence> evidence;
   std::set<std::string> files;
   for (const PredictableRun& run : runs) files.insert(run.run.file);
@@ -157,11 +169,11 @@ std::vector<FitEvidence> evidence_of(const Calibration& calibration,
     }
     const ErrorSummary error = judge(runs, of_file).error;
     if (error.runs == 0) continue;
-    evidence.push_back({.source = file + calibration.selection,
+    evidence.push_back({.source = fmt::format("{}{}{}", file, calibration.selection, text_of(seen)),
                         .runs = error.runs,
                         .mape = rounded_error(error.mape),
                         .median_error = rounded_error(error.median),
-                        .held_out = held_out});
+                        .held_out = seen != Seen::all});
   }
   return evidence;
 }
@@ -170,15 +182,32 @@ struct Fitted {
   FitReport fit;
   ValidationReport in_sample;
   std::optional<ValidationReport> held_out;
+  bool started_without_fit = false;  ///< the base had seen these runs
+  bool held_out_band = false;        ///< the error band is that of held-out fifths
 };
 
-void describe(const Calibration& calibration, const std::vector<PredictableRun>& runs,
-              StackProfile& profile) {
+constexpr std::int64_t band_parts = 5;
+
+/// log(predicted / measured) of every timed run with a prediction.
+std::vector<double> log_errors(const std::vector<PredictableRun>& runs,
+                               const std::vector<RunPrediction>& predictions) {
+  std::vector<double> errors;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const MeasuredRun& run = runs[i].run;
+    if (run.status != RunStatus::ok || !run.step_time_s || !predictions[i].has_figures()) continue;
+    errors.push_back(std::log(predictions[i].step_s / *run.step_time_s));
+  }
+  return errors;
+}
+
+void describe(const Calibration& calibration, bool started_without_fit,
+              const std::vector<PredictableRun>& runs, StackProfile& profile) {
   profile.name = calibration.name;
   if (calibration.description) profile.description = *calibration.description;
-  profile.origin = fmt::format("fitted to {} runs of {}{}, starting from {}", runs.size(),
-                               file_names_text(calibration.measured), calibration.selection,
-                               calibration.base.name);
+  profile.origin =
+      fmt::format("fitted to {} runs of {}{}, starting from {}{}", runs.size(),
+                  file_names_text(calibration.measured), calibration.selection,
+                  calibration.base.name, started_without_fit ? "'s facts, not its rates" : "");
   profile.cluster = usual_cluster(runs);
 }
 
@@ -205,10 +234,14 @@ std::vector<FittedParameter> every_parameter(const FitReport& fit, const StackPr
 /// are those of the file.
 Expected<Fitted> fit(const Calibration& calibration, const std::vector<PredictableRun>& runs) {
   ProgressBar bar("fitting", terminal_of(stderr));
-  StackProfile base = calibration.base;
+  const FitProgress progress = [&bar](std::int64_t done, std::int64_t total) {
+    bar.update(done, total);
+  };
+  Fitted fitted;
+  fitted.started_without_fit = has_seen(calibration.base, runs);
+  StackProfile base = fitted.started_without_fit ? without_fit(calibration.base) : calibration.base;
   base.evidence.clear();
   base.spreads.clear();
-  Fitted fitted;
   bar.update(0, 1);
   fitted.fit = fit_profile(runs, base);
   fitted.fit.parameters = every_parameter(fitted.fit, base);
@@ -217,25 +250,32 @@ Expected<Fitted> fit(const Calibration& calibration, const std::vector<Predictab
     double& value = profile.*parameter.member;
     value = rounded(parameter.key, value);
   }
+  // What a fit leaves on the runs that it saw flatters it; the band is that of runs held out.
+  const auto fifths = leave_parts_out(runs, base, band_parts, progress);
+  fitted.held_out_band = fifths.has_value();
+  if (fifths) profile.time_residual = robust_spread(log_errors(runs, fifths->predictions));
   profile.time_residual = rounded(profile.time_residual);
   profile.memory_residual = rounded(profile.memory_residual);
   for (const FittedParameter& parameter : fitted.fit.parameters) {
     if (parameter.identification == Identification::unconstrained) continue;
     profile.spreads.push_back({parameter.key, rounded(parameter.log_spread)});
   }
-  describe(calibration, runs, profile);
+  describe(calibration, fitted.started_without_fit, runs, profile);
 
   const std::vector<RunPrediction> predictions = predict_runs(runs, profile);
   fitted.in_sample = judge(runs, predictions);
-  profile.evidence = evidence_of(calibration, runs, predictions, false);
-  if (calibration.leave_one_out) {
-    const auto held_out = leave_one_sheet_out(
-        runs, base, [&bar](std::int64_t done, std::int64_t total) { bar.update(done, total); });
-    if (!held_out) return held_out.errors();
-    fitted.held_out = judge(runs, held_out->predictions);
-    for (FitEvidence& evidence : evidence_of(calibration, runs, held_out->predictions, true)) {
+  profile.evidence = evidence_of(calibration, runs, predictions, Seen::all);
+  const auto add_evidence = [&](const HeldOut& held_out, Seen seen) {
+    for (FitEvidence& evidence : evidence_of(calibration, runs, held_out.predictions, seen)) {
       profile.evidence.push_back(std::move(evidence));
     }
+  };
+  if (fifths) add_evidence(*fifths, Seen::other_fifths);
+  if (calibration.leave_one_out) {
+    const auto held_out = leave_one_sheet_out(runs, base, progress);
+    if (!held_out) return held_out.errors();
+    fitted.held_out = judge(runs, held_out->predictions);
+    add_evidence(*held_out, Seen::other_sheets);
   }
   return fitted;
 }
@@ -283,9 +323,17 @@ std::string text_of(const Calibration& calibration, const Fitted& fitted) {
   const std::string table = to_text(parameter_table(fit));
   const std::size_t end_of_titles = table.find('\n');
   std::string text = fmt::format(
-      "Runs: {}{}: {} with a step time, {} that say something about memory\nBase: {}\n\n{}{}\n",
+      "Runs: {}{}: {} with a step time, {} that say something about memory\nBase: {}{}\nError "
+      "band: "
+      "± {:.1f} % {}\n\n{}{}\n",
       file_names_text(calibration.measured), calibration.selection, grouped(fit.time_runs),
       grouped(fit.memory_runs), calibration.base.name,
+      fitted.started_without_fit
+          ? "; it has seen these runs, so the fit starts from its facts with uncalibrated rates"
+          : "",
+      100 * fit.profile.time_residual,
+      fitted.held_out_band ? "(each fifth of the runs predicted from the others)"
+                           : "(on the runs that were fitted: too few to hold some out)",
       bold(table.substr(0, end_of_titles), terminal), table.substr(end_of_titles));
   text += "On the runs that were fitted\n" + validation_text(fitted.in_sample, terminal);
   if (fitted.held_out) {

@@ -18,6 +18,7 @@
 #include "cli/manual_command.hpp"
 #include "cli/plan_command.hpp"
 #include "cli/replay_command.hpp"
+#include "cli/report_command.hpp"
 #include "cli/status_command.hpp"
 #include "cli/store_command.hpp"
 #include "cli/sweep_command.hpp"
@@ -30,11 +31,12 @@ namespace kumihimo {
 namespace {
 
 /// Every command of the program, in the order of --help.
-constexpr std::array commands{
-    register_plan,         register_explain, register_advise,     register_validate,
-    register_calibrate,    register_sweep,   register_status,     register_replay,
-    register_interactions, register_store,   register_train,      register_models,
-    register_clusters,     register_stacks,  register_completion, register_manual};
+constexpr std::array commands{register_plan,         register_explain,  register_advise,
+                              register_report,       register_validate, register_calibrate,
+                              register_sweep,        register_status,   register_replay,
+                              register_interactions, register_store,    register_train,
+                              register_models,       register_clusters, register_stacks,
+                              register_completion,   register_manual};
 
 constexpr std::string_view example =
     R"(  kumihimo plan --model llama-13b --cluster a100-80gb-sxm --gpus 64

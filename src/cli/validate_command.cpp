@@ -88,15 +88,24 @@ Expected<HeldOut> predict_all(const Validation& validation,
   return HeldOut{.predictions = predict_runs(runs, validation.profile)};
 }
 
+/// What fits start from where the profile is not to be trusted with the runs.
+std::string_view start_text(const HeldOut& held_out) {
+  return held_out.started_without_fit
+             ? "; the profile has seen these runs, so fits start from its facts with uncalibrated "
+               "rates"
+             : "";
+}
+
 /// "as it is", or what it was fitted to.
 std::string fit_text(const Validation& validation, const HeldOut& held_out) {
   if (validation.draws) {
-    return fmt::format("fitted on {} of these rows (--fit-on {} --seed {})",
-                       grouped(held_out.fitted_runs), *validation.draws, validation.seed);
+    return fmt::format("fitted on {} of these rows (--fit-on {} --seed {}){}",
+                       grouped(held_out.fitted_runs), *validation.draws, validation.seed,
+                       start_text(held_out));
   }
   if (validation.leave_one_out) {
-    return fmt::format("fitted {} times, each time on all sheets but the one predicted",
-                       held_out.fits);
+    return fmt::format("fitted {} times, each time on all sheets but the one predicted{}",
+                       held_out.fits, start_text(held_out));
   }
   return "as it is";
 }
@@ -117,6 +126,7 @@ nlohmann::ordered_json json_of(const Validation& validation, const HeldOut& held
                                 {"seed", nullptr},
                                 {"leave_one_out", validation.leave_one_out},
                                 {"fits", held_out.fits},
+                                {"started_without_fit", held_out.started_without_fit},
                                 {"fitted_rows", held_out.fitted_runs}}}};
   if (validation.draws) {
     json["fit"]["fit_on"] = *validation.draws;

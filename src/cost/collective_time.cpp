@@ -15,16 +15,14 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
       kind == CollectiveKind::send_receive ? bytes : passes * (ranks - 1) / ranks * bytes;
 
   const double within_node =
-      group.ranks_per_node > 1
-          ? moved / (cluster.intra_node.bandwidth * profile.intra_node)
-          : 0;
+      group.ranks_per_node > 1 ? moved / (cluster.intra_node.bandwidth * profile.intra_node) : 0;
   if (group.nodes <= 1) {
     return within_node + profile.collective_s +
            (cluster.intra_node.latency_s + profile.hop_s) * passes * (ranks - 1);
   }
-  const double node_bandwidth = cluster.inter_node.bandwidth * std::max(1, group.ranks_per_node) *
-                                profile.inter_node *
-                                std::pow(static_cast<double>(job_nodes), -profile.inter_node_scaling);
+  const double node_bandwidth =
+      cluster.inter_node.bandwidth * std::max(1, group.ranks_per_node) * profile.inter_node *
+      std::pow(static_cast<double>(job_nodes), -profile.inter_node_scaling);
   const double between_nodes = moved / node_bandwidth;
   const double hops = passes * (group.nodes - 1);
   return std::max(within_node, between_nodes) + profile.collective_s +

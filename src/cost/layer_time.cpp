@@ -25,8 +25,8 @@ PassTime PassTime::scaled(double factor) const {
   PassTime result = *this;
   for (double PassTime::*part :
        {&PassTime::matmul, &PassTime::attention, &PassTime::norm, &PassTime::elementwise,
-        &PassTime::tensor_comm, &PassTime::context_comm, &PassTime::pipeline_comm, &PassTime::data_comm, &PassTime::host,
-        &PassTime::hidden}) {
+        &PassTime::tensor_comm, &PassTime::context_comm, &PassTime::pipeline_comm,
+        &PassTime::data_comm, &PassTime::host, &PassTime::hidden}) {
     result.*part *= factor;
   }
   return result;
@@ -147,9 +147,9 @@ class Clock {
     const double in_any_case = pass == Pass::forward           ? 0
                                : pass == Pass::backward_weight ? 1
                                                                : profile_.tensor_backward_overlap;
-    const double share =
-        overlap_tensor_parallel_ ? std::max(profile_.tensor_parallel_overlap, in_any_case)
-                                 : in_any_case;
+    const double share = overlap_tensor_parallel_
+                             ? std::max(profile_.tensor_parallel_overlap, in_any_case)
+                             : in_any_case;
     time.tensor_comm += (1 - share) * all;
     time.hidden += share * all;
   }

@@ -16,15 +16,17 @@ struct PassTime {
   double attention = 0;
   double norm = 0;
   double elementwise = 0;
-  double tensor_comm = 0;   ///< exposed
-  double context_comm = 0;  ///< exposed
+  double tensor_comm = 0;    ///< exposed
+  double context_comm = 0;   ///< exposed
   double pipeline_comm = 0;  ///< sends and receives that hold up their rank
-  double data_comm = 0;     ///< exposed (ZeRO-3 gathers)
-  double host = 0;          ///< the device waits for launches
-  double hidden = 0;        ///< communication behind compute; not part of the total
+  double data_comm = 0;      ///< exposed (ZeRO-3 gathers)
+  double host = 0;           ///< the device waits for launches
+  double hidden = 0;         ///< communication behind compute; not part of the total
 
   double compute() const { return matmul + attention + norm + elementwise; }
-  double total() const { return compute() + tensor_comm + context_comm + pipeline_comm + data_comm + host; }
+  double total() const {
+    return compute() + tensor_comm + context_comm + pipeline_comm + data_comm + host;
+  }
 
   PassTime& operator+=(const PassTime& other);
   PassTime scaled(double factor) const;
@@ -34,11 +36,11 @@ struct PassTime {
 /// micro-batch leaves in memory.
 struct PieceCost {
   PassTime forward;
-  PassTime backward_input;   ///< with what is recomputed
+  PassTime backward_input;  ///< with what is recomputed
   PassTime backward_weight;
-  double kept_bytes = 0;     ///< from forward until backward
-  double pending_bytes = 0;  ///< besides, between the two halves of a split backward
-  double working_bytes = 0;  ///< besides, while its backward runs: what is recomputed
+  double kept_bytes = 0;       ///< from forward until backward
+  double pending_bytes = 0;    ///< besides, between the two halves of a split backward
+  double working_bytes = 0;    ///< besides, while its backward runs: what is recomputed
   double temporary_bytes = 0;  ///< alive in its largest operation
 };
 

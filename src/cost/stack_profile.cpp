@@ -55,10 +55,11 @@ std::span<const ProfileParameter> profile_parameters() {
                        "host time to launch one kernel; it hides behind longer kernels"},
       ProfileParameter{"seconds.collective", &P::collective_s, 1e-7, 1e-2, 1.0,
                        "fixed time of one collective on top of the links' latency"},
-      ProfileParameter{"seconds.hop", &P::hop_s, 1e-8, 1e-3, 1.0,
+      ProfileParameter{"seconds.hop", &P::hop_s, 1e-8, 1e-3, 1.5,
                        "time of one step of a ring on top of the link's latency"},
       ProfileParameter{"seconds.micro_batch", &P::micro_batch_s, 1e-7, 1.0, 1.5,
-                       "time that a pipeline rank loses around each pass: it waits for the host after a message"},
+                       "time that a pipeline rank loses around each pass: it waits for the host "
+                       "after a message"},
       ProfileParameter{"seconds.step", &P::step_s, 1e-6, 100.0, 0.7,
                        "fixed time of a step: data, logging, clipping, synchronisation"},
       ProfileParameter{"overlap.data_parallel", &P::data_parallel_overlap, 0.001, 1.0, 0.5,
@@ -71,20 +72,20 @@ std::span<const ProfileParameter> profile_parameters() {
                        "share of a pipeline message that travels beside its ranks' compute"},
       ProfileParameter{"rates.recompute", &P::recompute_overhead, 0.7, 2.0, 0.04,
                        "time of a recomputed forward over that of the first one"},
-      ProfileParameter{"rates.memory_pressure", &P::memory_pressure, 0.001, 2.0, 1.0,
-                       "how much longer a step takes that is predicted to fill the device's memory"},
       ProfileParameter{"memory.context_gib", &P::context_gib, 1e-6, 20.0, 0.3,
                        "driver context and libraries, in GiB"},
       ProfileParameter{"memory.communicator_gib", &P::communicator_gib, 1e-6, 5.0, 0.5,
                        "buffers of one communicator (a process group of several ranks), in GiB"},
       ProfileParameter{"memory.activations", &P::activation_factor, 0.3, 3.0, 0.1,
                        "kept activations over what the layers declare"},
-      ProfileParameter{"memory.logits", &P::logits_factor, 0.1, 5.0, 0.3,
-                       "peak memory at the loss over that of 16-bit logits, their fp32 copy and its gradient"},
+      ProfileParameter{
+          "memory.logits", &P::logits_factor, 0.1, 5.0, 0.3,
+          "peak memory at the loss over that of 16-bit logits, their fp32 copy and its gradient"},
       ProfileParameter{"memory.buffer_layers", &P::buffer_layers, 0.01, 10.0, 0.5,
                        "layers' worth of temporary activations and gradients in backward"},
-      ProfileParameter{"memory.allocator", &P::allocator_overhead, 0.001, 0.5, 0.5,
-                       "allocator's unused reserve over the activations and temporaries that it serves"},
+      ProfileParameter{
+          "memory.allocator", &P::allocator_overhead, 0.001, 0.5, 0.5,
+          "allocator's unused reserve over the activations and temporaries that it serves"},
   };
   return parameters;
 }

@@ -38,8 +38,8 @@ struct ParameterSpread {
 struct StackProfile {
   std::string name;
   std::string description;
-  std::string origin;    ///< the runs it was fitted to, or why its numbers are what they are
-  std::string cluster;   ///< catalog name of the cluster it was measured on
+  std::string origin;   ///< the runs it was fitted to, or why its numbers are what they are
+  std::string cluster;  ///< catalog name of the cluster it was measured on
   FrameworkDefaults defaults;
 
   // Shares of a vendor's rate.
@@ -69,7 +69,7 @@ struct StackProfile {
   double kernel_s = 3e-6;
   double launch_s = 5e-6;
   double collective_s = 30e-6;
-  double hop_s = 1e-6;
+  double hop_s = 10e-6;
   double micro_batch_s = 2e-3;
   double step_s = 20e-3;
 
@@ -79,7 +79,6 @@ struct StackProfile {
   double tensor_backward_overlap = 0.3;
   double point_to_point_overlap = 0.7;
   double recompute_overhead = 1.0;
-  double memory_pressure = 0.05;
 
   // Memory.
   double context_gib = 0.6;

@@ -29,7 +29,8 @@ template <class Defaults, class Visit>
 void visit_defaults(Defaults& defaults, Visit&& visit) {
   auto& [recompute, attention, norm, precision, gradient_dtype, zero_stage, sequence_parallel,
          overlap_data_parallel, overlap_tensor_parallel, reduce_every_micro_batch,
-         vocab_parallel_loss, attention_dropout_buffers, scatter_gather_boundary, recompute_head, balanced_layer_split, vocab, vocab_multiple] = defaults;
+         vocab_parallel_loss, attention_dropout_buffers, scatter_gather_boundary, recompute_head,
+         balanced_layer_split, vocab, vocab_multiple] = defaults;
   visit("recompute", recompute);
   visit("attention", attention);
   visit("norm", norm);

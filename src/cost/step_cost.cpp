@@ -168,8 +168,7 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
     if (last) {
       // The logits are the head's own: they have a factor of their own and live in one micro-batch.
       PieceCost head = pieces.head;
-      head.working_bytes =
-          profile.logits_factor * std::max(head.kept_bytes, head.working_bytes);
+      head.working_bytes = profile.logits_factor * std::max(head.kept_bytes, head.working_bytes);
       head.kept_bytes = 0;
       add(head);
       const auto head_and_norm = [&](bool shares_table) {
@@ -181,8 +180,12 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
                            groups.shard_ranks);
     }
     const std::int64_t parameters = stage_parameters.whole;
-    if (ranks > 1) chunk.forward.host += profile.micro_batch_s;
-    if (ranks > 1) chunk.backward_input.host += profile.micro_batch_s;
+    if (ranks > 1) {
+      // A forward pass that is played again starts with an idle device, like the first.
+      const double passes = layout.recompute == Recompute::full ? 2 : 1;
+      chunk.forward.host += profile.micro_batch_s;
+      chunk.backward_input.host += passes * profile.micro_batch_s;
+    }
     if (!last) {
       const bool wraps = stage % ranks == ranks - 1;
       chunk.message_s =

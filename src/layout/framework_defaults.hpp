@@ -20,10 +20,13 @@ struct FrameworkDefaults {
   bool overlap_data_parallel = true;
   bool overlap_tensor_parallel = false;
   bool reduce_every_micro_batch = false;  ///< within a pipeline, gradients are reduced each time
-  bool vocab_parallel_loss = true;     ///< false: every tensor-parallel rank holds all logits
-  bool attention_dropout_buffers = true;  ///< scores after dropout and its mask are kept, at rate 0 too
-  bool scatter_gather_boundary = false;  ///< tensor-parallel ranks each send a share to the next stage
-  bool recompute_head = false;  ///< full recompute computes the last stage's head and loss again, too
+  bool vocab_parallel_loss = true;        ///< false: every tensor-parallel rank holds all logits
+  /// Attention that is not flash keeps scores after dropout and its mask, at rate 0 too.
+  bool attention_dropout_buffers = true;
+  /// Tensor-parallel ranks each send a share to the next stage.
+  bool scatter_gather_boundary = false;
+  /// Full recompute computes the last stage's head and loss again, too.
+  bool recompute_head = false;
   bool balanced_layer_split = false;  ///< embedding and head count as layers of the split
   std::int64_t vocab = 50257;
   std::int64_t vocab_multiple = 1;

@@ -51,6 +51,17 @@ std::vector<int> balanced_layer_split(std::int64_t layers, int stages, double em
   return split;
 }
 
+std::vector<int> framework_layer_split(std::int64_t layers, int stages) {
+  if (stages <= 1 || layers < stages) return balanced_layer_split(layers, stages, 1, 1);
+  const int pieces = static_cast<int>(layers) + 2;
+  const int left_over = pieces % stages;
+  std::vector<int> split(static_cast<std::size_t>(stages), pieces / stages);
+  std::for_each(split.begin(), split.begin() + left_over, [](int& count) { ++count; });
+  --split.front();
+  --split.back();
+  return split;
+}
+
 std::vector<int> stage_layers(const ParallelLayout& layout, const TrainingJob& job) {
   if (!layout.layer_split.empty()) return layout.layer_split;
   return even_layer_split(job.model.layers, layout.virtual_stages());

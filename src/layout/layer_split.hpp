@@ -24,6 +24,12 @@ std::vector<int> even_layer_split(std::int64_t layers, int virtual_stages);
 std::vector<int> balanced_layer_split(std::int64_t layers, int stages, double embedding_as_layers,
                                       double head_as_layers);
 
+/// Transformer layers of each stage when a framework deals out embedding, layers and head as equal
+/// pieces and the first stages take what is left over: 60 over 4: 15 16 15 14. The heaviest stage
+/// is that of balanced_layer_split with weights 1 and 1; early stages, which hold most
+/// micro-batches, are heavier. Where there are fewer layers than stages it is that split itself.
+std::vector<int> framework_layer_split(std::int64_t layers, int stages);
+
 /// Layers of each virtual stage: the layout's own split, or else the even one.
 std::vector<int> stage_layers(const ParallelLayout& layout, const TrainingJob& job);
 

@@ -9,6 +9,7 @@
 namespace kumihimo {
 
 std::span<const Wording> advise_messages();
+std::span<const Wording> page_messages();
 std::span<const Wording> catalog_messages();  ///< what catalog/upgrades says, by its English text
 
 }  // namespace kumihimo

@@ -51,7 +51,7 @@ std::string_view to_string(Language language) {
 const std::vector<Wording>& messages() {
   static const std::vector<Wording> all = [] {
     std::vector<Wording> result;
-    for (const auto& table : {advise_messages(), catalog_messages()}) {
+    for (const auto& table : {advise_messages(), page_messages(), catalog_messages()}) {
       result.insert(result.end(), table.begin(), table.end());
     }
     return result;

@@ -21,7 +21,7 @@ struct MeasuredRun {
   std::string file;       ///< file name without folder
   std::int64_t line = 0;  ///< of the file, on which the row begins
   std::string source;
-  std::string id;  ///< table_or_row_id
+  std::string id;  ///< table_or_row_id as it is written, blanks included
   std::string notes;
   std::string gpu_type;
   int gpus = 0;

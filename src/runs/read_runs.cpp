@@ -32,7 +32,7 @@ class RunBuilder {
 
   void build() {
     run_.source = cells_.text(RunColumn::source);
-    run_.id = cells_.text(RunColumn::table_or_row_id);
+    run_.id = cells_.written(RunColumn::table_or_row_id);
     run_.notes = cells_.text(RunColumn::notes);
     run_.gpu_type = cells_.text(RunColumn::gpu_type);
     notes_ = read_notes(run_.notes);

@@ -86,6 +86,11 @@ std::string_view RowCells::text(RunColumn column) const {
   return field ? trim(fields_[*field]) : std::string_view();
 }
 
+std::string_view RowCells::written(RunColumn column) const {
+  const auto field = columns_[static_cast<std::size_t>(column)];
+  return field ? fields_[*field] : std::string_view();
+}
+
 void RowCells::refuse(RunColumn column, std::string_view needed) const {
   faults_.add({fmt::format("{}:{}: {}", faults_.file(), line_, name_of(column)),
                fmt::format("is \"{}\"; {} is needed", shown(text(column)), needed),

@@ -66,6 +66,8 @@ class RowCells {
 
   /// Without surrounding blanks; a view into the record.
   std::string_view text(RunColumn column) const;
+  /// The cell as it is written, surrounding blanks and line breaks included.
+  std::string_view written(RunColumn column) const;
   /// "40", and "40.0" as spreadsheets write it.
   std::optional<std::int64_t> whole(RunColumn column, std::int64_t least, std::int64_t most) const;
   std::optional<double> number(RunColumn column, double least, double most) const;

@@ -50,7 +50,7 @@ std::vector<int> layer_split_of_space(const ParallelLayout& layout, const Traini
   const std::int64_t stages =
       std::int64_t{layout.pipeline_parallel} * layout.virtual_stages_per_rank;
   if (!balanced || layout.pipeline_parallel == 1 || stages > job.model.layers) return {};
-  std::vector<int> split = balanced_layer_split(job.model.layers, static_cast<int>(stages), 1, 1);
+  std::vector<int> split = framework_layer_split(job.model.layers, static_cast<int>(stages));
   if (split == even_layer_split(job.model.layers, static_cast<int>(stages))) split.clear();
   return split;
 }

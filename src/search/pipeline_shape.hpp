@@ -29,8 +29,8 @@ PipelineShape pipeline_shape(const std::vector<int>& layers, int pipeline_parall
 /// The same, but every rank is a segment.
 PipelineShape whole_pipeline(const std::vector<int>& layers, int pipeline_parallel);
 
-/// The split that a space gives its layouts: the even one (empty), or the one where embedding and
-/// head weigh as much as a layer each. Empty as well where there are more stages than layers.
+/// The split that a space gives its layouts: the even one (empty), or `balanced`, the
+/// framework's that deals embedding and head out as layers (framework_layer_split). Empty as well where there are more stages than layers.
 std::vector<int> layer_split_of_space(const ParallelLayout& layout, const TrainingJob& job,
                                       bool balanced);
 

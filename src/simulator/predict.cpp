@@ -10,16 +10,6 @@ namespace {
 
 double normal_cdf(double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); }
 
-/// What the allocator adds to a step, as a share of it. When a request does not fit, PyTorch's
-/// caching allocator waits for the device, returns its unused blocks to the driver and asks again;
-/// the fuller the device, the more requests. None below nine tenths, `memory_pressure` at the brim.
-double memory_pressure(double peak_bytes, const Cluster& cluster, const StackProfile& profile) {
-  constexpr double free_of_pressure = 0.9;
-  const double fill = peak_bytes / static_cast<double>(cluster.device.memory);
-  const double pressed = std::clamp((fill - free_of_pressure) / (1 - free_of_pressure), 0.0, 1.0);
-  return profile.memory_pressure * pressed * pressed;
-}
-
 /// Exposed communication of one rank in a step: in its passes, and around the optimizer.
 double exposed_communication_s(const StepCost& step, int rank) {
   double per_micro_batch = 0;
@@ -48,7 +38,7 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
   for (const MemoryUse& use : result.memory) {
     result.peak_memory_bytes = std::max(result.peak_memory_bytes, use.total());
   }
-  result.step_s = played.step_s * (1 + memory_pressure(result.peak_memory_bytes, cluster, profile));
+  result.step_s = played.step_s;
   result.bubble_fraction = played.bubble_fraction();
   double communication = 0;
   for (int rank = 0; rank < layout.pipeline_parallel; ++rank) {

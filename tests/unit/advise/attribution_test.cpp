@@ -68,7 +68,7 @@ TEST(Interactions, AreWhatTwoGainBeyondTheirSum) {
                                                : 0;
     return pair + (set & 1);
   };
-  const std::vector<Interaction> pairs = interactions(players(3), value);
+  const std::vector<OptionPair> pairs = interactions(players(3), value);
   ASSERT_EQ(pairs.size(), 3u);
   EXPECT_EQ(pairs[0].a, 1u);
   EXPECT_EQ(pairs[0].b, 2u);

@@ -29,6 +29,8 @@ StackProfile usual() {
   profile.inter_node_scaling = 0.05;
   profile.kernel_s = profile.launch_s = 1e-6;
   profile.collective_s = 1e-5;
+  profile.hop_s = 1e-6;
+  profile.attention_half_keys = 200;
   profile.micro_batch_s = 1e-4;
   profile.step_s = 1e-3;
   profile.data_parallel_overlap = profile.tensor_parallel_overlap = 0.5;

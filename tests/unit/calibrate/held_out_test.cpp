@@ -136,5 +136,71 @@ TEST(LeaveOneSheetOut, predicts_each_sheet_from_the_other) {
   EXPECT_LT(report.error.mape, 0.03);
 }
 
+StackProfile fitted_to(const std::string& file) {
+  StackProfile profile;
+  profile.name = "fitted";
+  profile.matmul_16bit = 0.6;
+  profile.loss = 0.9;
+  profile.context_gib = 2;
+  profile.defaults.recompute_head = true;
+  profile.time_residual = 0.01;
+  profile.evidence = {{.source = file, .runs = 16}};
+  profile.spreads = {{"rates.matmul_16bit", 0.1}, {"memory.context_gib", 0.1}};
+  return profile;
+}
+
+TEST(HasSeen, names_the_files_of_the_evidence) {
+  const std::vector<PredictableRun> runs = sheet("a", 2).runs;  // of runs.csv
+  EXPECT_TRUE(has_seen(fitted_to("runs.csv"), runs));
+  EXPECT_TRUE(has_seen(fitted_to("runs.csv, only \"13B\""), runs));
+  EXPECT_FALSE(has_seen(fitted_to("other.csv"), runs));
+  EXPECT_FALSE(has_seen(StackProfile{}, runs));
+}
+
+TEST(WithoutFit, keeps_facts_and_what_no_fit_has_touched) {
+  const StackProfile start = without_fit(fitted_to("runs.csv"));
+  const StackProfile uncalibrated;
+  EXPECT_EQ(start.matmul_16bit, uncalibrated.matmul_16bit);
+  EXPECT_EQ(start.context_gib, uncalibrated.context_gib);
+  EXPECT_EQ(start.loss, 0.9);
+  EXPECT_TRUE(start.defaults.recompute_head);
+  EXPECT_EQ(start.time_residual, uncalibrated.time_residual);
+  EXPECT_TRUE(start.evidence.empty());
+  EXPECT_TRUE(start.spreads.empty());
+}
+
+// With the truth as its base a fit is perfect, but a base that has seen the runs must not help.
+TEST(LeaveOneSheetOut, learns_nothing_from_a_base_that_has_seen_the_runs) {
+  StackProfile truth;
+  truth.matmul_16bit = 0.6;
+  std::vector<PredictableRun> runs = runs_of(truth);
+  for (PredictableRun& run : runs) run.run.file = "runs.csv";
+  StackProfile base = truth;
+  base.evidence = {{.source = "runs.csv", .runs = 16}};
+  base.spreads = {{"rates.matmul_16bit", 0.1}};
+  const Expected<HeldOut> seen = leave_one_sheet_out(runs, base);
+  const Expected<HeldOut> unseen = leave_one_sheet_out(runs, StackProfile{});
+  ASSERT_TRUE(seen && unseen);
+  EXPECT_TRUE(seen->started_without_fit);
+  EXPECT_FALSE(unseen->started_without_fit);
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    EXPECT_EQ(seen->predictions[i].step_s, unseen->predictions[i].step_s) << i;
+  }
+}
+
+TEST(LeavePartsOut, predicts_every_run_once_from_the_others) {
+  StackProfile truth;
+  truth.matmul_16bit = 0.6;
+  const std::vector<PredictableRun> runs = runs_of(truth);
+  const Expected<HeldOut> held_out = leave_parts_out(runs, StackProfile{}, 4);
+  ASSERT_TRUE(held_out.has_value()) << to_string(held_out.errors());
+  EXPECT_EQ(held_out->fits, 4);
+  EXPECT_EQ(held_out->fitted_runs, 4 * 12);  // 16 runs less their quarter, four times
+  const ValidationReport report = judge(runs, held_out->predictions);
+  EXPECT_EQ(report.error.runs, 16);
+  EXPECT_LT(report.error.mape, 0.03);
+  EXPECT_FALSE(leave_parts_out(runs, StackProfile{}, 17).has_value());
+}
+
 }  // namespace
 }  // namespace kumihimo

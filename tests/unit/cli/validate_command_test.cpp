@@ -180,8 +180,12 @@ TEST_F(CommandsOnRuns, calibrate_writes_a_profile_that_predicts_better) {
   EXPECT_EQ(fitted->description, "our stack");
   EXPECT_EQ(fitted->cluster, "a100-80gb-sxm");
   EXPECT_THAT(fitted->origin, HasSubstr("12 runs of runs.csv"));
-  ASSERT_EQ(fitted->evidence.size(), 1u);
+  ASSERT_EQ(fitted->evidence.size(), 2u);
   EXPECT_EQ(fitted->evidence[0].runs, 12);
+  EXPECT_FALSE(fitted->evidence[0].held_out);
+  EXPECT_EQ(fitted->evidence[1].source, "runs.csv, each fifth held out");
+  EXPECT_EQ(fitted->evidence[1].runs, 12);
+  EXPECT_TRUE(fitted->evidence[1].held_out);
   EXPECT_FALSE(fitted->spreads.empty());
   EXPECT_DOUBLE_EQ(fitted->matmul_fp8, StackProfile{}.matmul_fp8);
 
@@ -214,7 +218,16 @@ TEST_F(CommandsOnRuns, calibrate_takes_the_rows_that_are_asked_for) {
   EXPECT_EQ(nlohmann::json::parse(without.out)["time_runs"], 12 - 2);
   const Outcome held_out = calibrate({"--leave-one-out"});
   EXPECT_EQ(held_out.code, 0) << held_out.err;
-  EXPECT_EQ(read_stack_profile(path("fitted.toml"))->evidence.size(), 2u);
+  EXPECT_EQ(read_stack_profile(path("fitted.toml"))->evidence.size(), 3u);
+}
+
+TEST_F(CommandsOnRuns, a_profile_that_has_seen_the_runs_lends_fits_its_facts_alone) {
+  ASSERT_EQ(calibrate({}).code, 0);
+  const Outcome outcome = run({"validate", "--runs", path("runs.csv"), "--stack",
+                               path("fitted.toml"), "--leave-one-out"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("the profile has seen these runs, so fits start from its facts "
+                                     "with uncalibrated rates"));
 }
 
 TEST_F(CommandsOnRuns, calibrate_refuses_what_it_cannot_fit) {

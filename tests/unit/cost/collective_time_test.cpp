@@ -77,6 +77,18 @@ TEST(CollectiveSeconds, LatencyIsPaidPerHopAndTheStartOnce) {
   EXPECT_NEAR(fixed(CollectiveKind::all_reduce, two_full_nodes), 1000 + 2 * 1 * 100, 1e-6);
 }
 
+TEST(CollectiveSeconds, EveryStepOfARingTakesItsOwnTimeWhereverTheRanksAre) {
+  StackProfile profile = ideal_profile();
+  profile.hop_s = 10;
+  const auto fixed = [&](CollectiveKind kind, const GroupPlacement& group) {
+    return seconds(kind, group, 1e-3, round_cluster(), profile);  // too little to matter
+  };
+  EXPECT_NEAR(fixed(CollectiveKind::all_gather, four_in_a_node), 3 * 10, 1e-6);
+  EXPECT_NEAR(fixed(CollectiveKind::all_reduce, four_nodes), 2 * 3 * 10, 1e-6);
+  // Eight ranks in two nodes: seven steps, though only one crosses.
+  EXPECT_NEAR(fixed(CollectiveKind::all_gather, two_full_nodes), 7 * 10, 1e-6);
+}
+
 TEST(CollectiveSeconds, NothingToDoTakesNoTime) {
   StackProfile profile = ideal_profile();
   profile.collective_s = 1;

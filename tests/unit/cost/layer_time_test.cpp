@@ -26,6 +26,7 @@ Operation product() {
 Operation core(AttentionKernel kernel) {
   Operation operation{.name = "core", .kind = OperationKind::attention, .attention = kernel};
   operation.attention_core = true;
+  operation.keys = 2000;
   operation.forward = {1e12, 1e11, 1};
   operation.backward_input = {2e12, 2e11, 1};
   operation.saved_bytes = 500;
@@ -102,6 +103,15 @@ TEST(PieceCost, FlashAttentionIsBoundByArithmetic) {
   EXPECT_DOUBLE_EQ(cost.backward_input.attention, 2e12 / (0.5 * 0.8 * 1e12));
   EXPECT_DOUBLE_EQ(machine.cost({core(AttentionKernel::flash1)}).forward.attention,
                    1e12 / (0.25 * 1e12));
+}
+
+TEST(PieceCost, FlashAttentionFillsTheDeviceWithTheKeysOfASequence) {
+  Machine machine;
+  machine.profile.attention_flash2 = 0.5;
+  machine.profile.attention_half_keys = 500;
+  // 2,000 keys reach 2000 / (2000 + 500) of the share.
+  EXPECT_DOUBLE_EQ(machine.cost({core(AttentionKernel::flash2)}).forward.attention,
+                   1e12 / (0.5 * 0.8 * 1e12));
 }
 
 TEST(PieceCost, StoredScoresAreBoundByMemoryToo) {

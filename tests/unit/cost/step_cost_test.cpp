@@ -125,6 +125,16 @@ TEST(StepCost, OneRankSendsNothingAndWaitsForNoHost) {
   EXPECT_DOUBLE_EQ(step.cost().chunks[0].forward_s, 4 * 1 + 0.25 + 5);
 }
 
+TEST(StepCost, ARecomputedForwardWaitsForTheHostAgain) {
+  Step step;
+  step.profile.micro_batch_s = 5;
+  step.layout.pipeline_parallel = 2;
+  step.pieces.boundary_bytes = 0;
+  const double kept = step.cost().chunks[0].backward_input_s;
+  step.layout.recompute = Recompute::full;  // of the same pieces
+  EXPECT_DOUBLE_EQ(step.cost().chunks[0].backward_input_s, kept + 5);
+}
+
 TEST(StepCost, ReplicasSumTheirGradients) {
   Step step;
   step.layout.data_parallel = 4;
@@ -245,6 +255,19 @@ TEST(PieceCosts, CountTheJobsLayerOnThisMachine) {
                    2 * (2 * 1.0 / 2 * 2 * (2 * 32) * 64) / 10e9);  // two all-reduces of 2 b s h
   EXPECT_DOUBLE_EQ(pieces.head.forward.matmul, 2 * (2 * 32) * 64 * 256.0 / 2 / 1e12);
   EXPECT_DOUBLE_EQ(pieces.boundary_bytes, 2 * (2 * 32) * 64);
+}
+
+TEST(PieceCosts, TheHeadIsComputedAgainWhereTheFrameworkSaysSo) {
+  Step step;
+  step.profile.recompute_overhead = 1;
+  const auto head = [&] {
+    return piece_costs(step.job, step.layout, step.cluster, step.profile).head;
+  };
+  const double once = head().backward_input.total();
+  step.layout.recompute = Recompute::full;
+  EXPECT_DOUBLE_EQ(head().backward_input.total(), once);
+  step.profile.defaults.recompute_head = true;
+  EXPECT_DOUBLE_EQ(head().backward_input.total(), once + head().forward.total());
 }
 
 }  // namespace

@@ -100,6 +100,30 @@ TEST(BalancedLayerSplit, ChecksItsWeights) {
   EXPECT_THROW(balanced_layer_split(4, 2, 0, std::nan("")), InvariantError);
 }
 
+TEST(FrameworkLayerSplit, DealsEmbeddingAndHeadOutAsLayersLeftOversToTheFront) {
+  EXPECT_EQ(framework_layer_split(60, 4), (Split{15, 16, 15, 14}));  // 16 16 15 15 pieces
+  EXPECT_EQ(framework_layer_split(80, 8), (Split{10, 11, 10, 10, 10, 10, 10, 9}));
+  EXPECT_EQ(framework_layer_split(40, 2), (Split{20, 20}));
+  EXPECT_EQ(framework_layer_split(40, 1), (Split{40}));
+}
+
+TEST(FrameworkLayerSplit, ItsHeaviestStageIsAsLightAsAnySplits) {
+  for (int layers = 2; layers <= 60; ++layers) {
+    for (int stages = 2; stages <= layers; ++stages) {
+      const auto heaviest = [](Split split) {
+        ++split.front();
+        ++split.back();
+        return std::ranges::max(split);
+      };
+      const Split split = framework_layer_split(layers, stages);
+      ASSERT_EQ(std::accumulate(split.begin(), split.end(), 0), layers);
+      ASSERT_GE(std::ranges::min(split), 0);
+      ASSERT_EQ(heaviest(split), heaviest(balanced_layer_split(layers, stages, 1, 1)))
+          << layers << " over " << stages;
+    }
+  }
+}
+
 TEST(StageLayers, PrefersTheLayoutsOwnSplit) {
   const TrainingJob job = testing::llama_13b();  // 40 layers
   ParallelLayout layout;

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "advise/advice.hpp"
+#include "cli/advise_options.hpp"
+#include "cli/job_options.hpp"
+#include "report/report_content.hpp"
+#include "search/search.hpp"
+
+// The content of a report, from each of its sources. Each adds rows and sections; whoever comes
+// first gives the title, and the recommendation unless a later source overrides it.
+
+namespace kumihimo {
+
+/// The best layouts by prediction, what stands around them, how they change with the machine.
+/// `current`: a layout to set beside them, or none.
+void add_plan(const PlannedJob& planned, const SearchRequest& request,
+              const std::optional<ParallelLayout>& current, ReportContent& content);
+
+/// What to change first; its recommendation is the report's.
+void add_advice(const AdviseQuestion& question, const Advice& advice, ReportContent& content);
+
+/// Every trial of a store that says something. Errors: a file that is no store, or damaged.
+Expected<std::monostate> add_study(const std::filesystem::path& path, ReportContent& content);
+
+/// A document kumihimo.compare-precision/1.
+Expected<std::monostate> add_precision(const std::string& path, ReportContent& content);
+
+/// The program itself, and when the report was made where `date` says so.
+void add_program(ReportContent& content);
+
+}  // namespace kumihimo
