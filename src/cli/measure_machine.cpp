@@ -93,6 +93,7 @@ Measurement measure(const MeasureRequest& request) {
   Measurement result;
   result.figures = measure_machine(request.ranks);
   result.shares = measure_operations(request.model, request.seq_length, result.figures);
+  raise_figures(result.figures, result.shares);
   result.points =
       request.given.empty() ? measure_collectives(std::max(2, request.ranks)) : request.given;
   std::vector<CollectivePoint> collectives, messages;
@@ -138,7 +139,7 @@ Measurement measure(const MeasureRequest& request) {
 std::string text_of(const MeasureRequest& request, const Measurement& measured) {
   const MachineFigures& figures = measured.figures;
   std::string text = fmt::format(
-      "{}: {} cores, {}\n  products of 1024^3 on one core: {} fp32, {} bf16; copies: {}\n\n",
+      "{}: {} cores, {}\n  one core: products {} fp32, {} bf16; memory and caches {}\n\n",
       figures.processor, figures.cores, format_bytes(static_cast<double>(figures.memory)),
       format_flop_per_second(figures.fp32_flop_per_s),
       format_flop_per_second(figures.bf16_flop_per_s),

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <functional>
 
+#include "measure/thread_clock.hpp"
 #include "model/operations.hpp"
 
 namespace kumihimo {
@@ -23,9 +24,9 @@ std::vector<double> time_runs(const std::function<void()>& work) {
   while (seconds.size() < least ||
          (seconds.size() < most &&
           std::chrono::duration<double>(Clock::now() - begin).count() < for_s)) {
-    const auto start = Clock::now();
+    const double start = thread_seconds();
     work();
-    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    seconds.push_back(thread_seconds() - start);
   }
   return seconds;
 }
@@ -216,6 +217,28 @@ class Bench {
 };
 
 }  // namespace
+
+void raise_figures(MachineFigures& figures, std::vector<MeasuredShare>& shares) {
+  const auto is_of = [](const MeasuredShare& share, double MachineFigures::*figure) {
+    if (figure == &MachineFigures::bf16_flop_per_s) return share.key == "rates.matmul_16bit";
+    const bool arithmetic =
+        share.key == "rates.matmul_fp32" || share.key.starts_with("rates.attention");
+    if (figure == &MachineFigures::fp32_flop_per_s) return arithmetic;
+    return !arithmetic && share.key != "rates.matmul_16bit";
+  };
+  for (double MachineFigures::*figure :
+       {&MachineFigures::fp32_flop_per_s, &MachineFigures::bf16_flop_per_s,
+        &MachineFigures::core_bandwidth}) {
+    double most = 1;
+    for (const MeasuredShare& share : shares) {
+      if (is_of(share, figure)) most = std::max(most, share.value);
+    }
+    figures.*figure *= most;
+    for (MeasuredShare& share : shares) {
+      if (is_of(share, figure)) share.value /= most;
+    }
+  }
+}
 
 std::vector<MeasuredShare> measure_operations(const TransformerShape& shape,
                                               std::int64_t seq_length,

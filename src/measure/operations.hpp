@@ -17,6 +17,11 @@ struct MeasuredShare {
   int samples = 0;
 };
 
+/// Where a share is above 1, the figure was too low: small tensors live in caches that a copy of
+/// 128 MiB does not see, and a busy machine slows a measurement of the peak. Raises the figures to
+/// what was reached, so that no share is above 1.
+void raise_figures(MachineFigures& figures, std::vector<MeasuredShare>& shares);
+
 /// Times the engine's kernels at a model's shapes, for sequences of `seq_length` and micro-batches
 /// of 1 and 4, on one core: products (in fp32 and bf16), attention, norms, element-wise passes, the
 /// optimizer. Shares are of `figures`, with the planner's own counts of FLOPs and bytes. Takes some

@@ -158,12 +158,13 @@ class Conditioned {
 
   double discrepancy() const { return discrepancy_; }
 
-  /// Mean and variance of a candidate, given its covariances with the measured ones.
+  /// Mean and variance of a candidate, given its covariances with the measured ones: through the
+  /// parameters, and the part of the discrepancy's variance that it shares with each.
   std::pair<double, double> at(double prior_mean, double parameter_variance,
                                const VectorXd& parameter_covariance,
-                               const VectorXd& likenesses) const {
+                               const VectorXd& shared_discrepancy) const {
     const double own = discrepancy_ * discrepancy_;
-    const VectorXd covariance = parameter_covariance + own * shared_part * likenesses;
+    const VectorXd covariance = parameter_covariance + own * shared_discrepancy;
     const double mean = prior_mean + covariance.dot(weights_);
     const double explained = covariance.dot(factor_.solve(covariance));
     return {mean, std::max(parameter_variance + own - explained, own * 0.01)};
@@ -372,15 +373,15 @@ Beliefs believe(const StudySoFar& study, const StackProfile& base, const StackPr
                                      proven ? 0 : unproven_memory_spread);
   double widest = 0;
   for (const std::size_t i : close) {
-    VectorXd covariance(count), likenesses(count);
+    VectorXd covariance(count), shared(count);
     for (Eigen::Index a = 0; a < count; ++a) {
       const std::size_t other = measured[static_cast<std::size_t>(a)];
       covariance[a] = linear[i].step_slopes.dot(linear[other].step_slopes);
-      likenesses[a] = likeness(layout_of(i), layout_of(other));
+      shared[a] = other == i ? 1 : shared_part * likeness(layout_of(i), layout_of(other));
     }
     const auto [mean, variance] =
         posterior.at(linearise.prior_log_step_s(linear[i]), linear[i].step_slopes.squaredNorm(),
-                     covariance, likenesses);
+                     covariance, shared);
     beliefs.layouts[i].log_step_s = mean;
     beliefs.layouts[i].spread = std::sqrt(variance);
     beliefs.layouts[i].fits_probability =

@@ -113,11 +113,12 @@ class LocalTrial : public RunningTrial {
   bool ended_ = false;
 };
 
-/// Becomes the program, or exits with 127. Only calls that are safe after fork.
-[[noreturn]] void become(const std::vector<char*>& words, int output, pid_t parent) {
+/// Becomes the program; a process that cannot ends itself, without the exit handlers of the sweep
+/// that it is a copy of. Only calls that are safe after fork.
+void become(const std::vector<char*>& words, int output, pid_t parent) {
   setsid();
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(127);  // it died before the line above
+  if (getppid() != parent) raise(SIGKILL);  // it died before the line above
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -127,7 +128,7 @@ class LocalTrial : public RunningTrial {
   dup2(output, STDOUT_FILENO);
   dup2(output, STDERR_FILENO);
   execvp(words[0], words.data());
-  _exit(127);
+  raise(SIGKILL);
 }
 
 class LocalLauncher : public Launcher {
@@ -148,6 +149,7 @@ class LocalLauncher : public Launcher {
     for (std::string& word : words) pointers.push_back(word.data());
     pointers.push_back(nullptr);
 
+    if (access(program_.c_str(), X_OK) != 0) fail(("run " + program_.string()).c_str());
     const int output = open(command.output.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (output < 0) fail(("open " + command.output.string()).c_str());
     const pid_t parent = getpid();

@@ -198,8 +198,12 @@ Outcome ProcessTrials::measure(std::size_t candidate, Trial& trial,
     const double ratio = any.step_time_s / summary.median_s;
     const double ranks = candidates_[candidate].run.gpus;
     trial.run[RunColumn::step_time_s] = number_text(summary.median_s);
-    trial.run[RunColumn::mfu] = number_text(any.mfu * ratio);
-    trial.run[RunColumn::hfu] = number_text(any.hfu * ratio);
+    if (any.hfu * ratio <= 1) {
+      trial.run[RunColumn::mfu] = number_text(any.mfu * ratio);
+      trial.run[RunColumn::hfu] = number_text(any.hfu * ratio);
+    } else {
+      outcome.reason = "faster than the peak that was measured: --measure-again gives its MFU";
+    }
     trial.run[RunColumn::tokens_per_s_per_gpu] = number_text(any.tokens_per_s * ratio / ranks);
     trial.run[RunColumn::memory_gb] = number_text(*outcome.memory_gib);
   }

@@ -97,10 +97,10 @@ TEST(Strategies, ATrialTeachesAboutItsLikes) {
   StudySoFar before(candidates);
   const Beliefs prior = believe(before, base, base);
   StudySoFar after(candidates);
-  const double slower = 1.3 * std::exp(prior.layouts[0].log_step_s);
+  const double slower = 1.05 * std::exp(prior.layouts[0].log_step_s);
   after.add({0, {.state = TrialState::ok, .step_time_s = slower}});
   const Beliefs learnt = believe(after, base, refit(after, base));
-  EXPECT_NEAR(std::exp(learnt.layouts[0].log_step_s), slower, 0.05 * slower);
+  EXPECT_NEAR(std::exp(learnt.layouts[0].log_step_s), slower, 0.01 * slower);
   EXPECT_GT(learnt.layouts[1].log_step_s, prior.layouts[1].log_step_s);
   EXPECT_LT(learnt.layouts[0].spread, prior.layouts[0].spread);
   EXPECT_LT(learnt.layouts[1].spread, prior.layouts[1].spread);
