@@ -56,6 +56,8 @@ def trial(number, study, text, clock, state):
     return json.dumps({
         "schema": "kumihimo.trial/1", "study": study, "layout": layout, "repetition": None,
         "clock": clock, "state": state, "reason": text, "started_unix_s": None, "duration_s": None,
+        "predicted_step_time_s": 1.02 * step, "predicted_mfu": round(0.98 / step, 4),
+        "predicted_memory_gib": 40.0, "predicted_fits": 0.9,
         "device_hours": None, "timed_steps": None, "step_time_spread": None, "outlier_steps": None,
         "run": cells, "steps": [],
     })
@@ -74,6 +76,19 @@ def make_store(program, folder, name, texts, count):
     store = folder / f"{name}.db"
     run(program, "store", "import", store, "--jsonl", source)
     return store
+
+
+def make_comparison(folder):
+    """A comparison of precisions as `train --compare-precision bf16,fp8 --json` prints it."""
+    steps = [{"step": i + 1, "losses": [5 - i / 100, 5.01 - i / 100], "gap": 0.002,
+              "smoothed_gap": 0.002, "gradient_cosine": 0.999} for i in range(50)]
+    path = folder / "precision.json"
+    path.write_text(json.dumps({
+        "schema": "kumihimo.compare-precision/1", "fp8_emulated": True, "tolerance": 0.0025,
+        "mean_gap": 0.002, "within_tolerance": True, "first_step_beyond": None,
+        "trainings": [{"precision": p, "failure": None, "fp8_tensors": []} for p in ("bf16", "fp8")],
+        "steps": steps, "parameters": []}))
+    return path
 
 
 def check_files(program, folder):
@@ -131,7 +146,13 @@ def check_browser(program, web, folder):
     run(program, "report", hostile, "--lang", "ja", "--out", pages[-1])
     many = make_store(program, folder, "many", ["a plain name"], 2000)
     pages.append(folder / "both.html")
-    run(program, "report", many, *JOB, "--out", pages[-1])
+    run(program, "report", many, *JOB, "--out", pages[-1],
+        "--precision-comparison", make_comparison(folder))
+    for section in ("agreement", "precision", "steps", "frontier"):
+        if f'<section id="{section}"' not in pages[-1].read_text():
+            sys.exit(f"the page of everything lacks {section}")
+    if pages[-1].stat().st_size > 2 << 20:
+        sys.exit("the page of 2,000 trials and a plan is larger than 2 MB")
     done = subprocess.run(
         ["node", str(web / "test" / "browser.mjs"), *map(str, pages)],
         env={**os.environ, "CHROMIUM": chromium}, timeout=550)
