@@ -24,7 +24,8 @@ function(kumihimo_embed_page target folder)
   if(NOT usable)
     message(STATUS "Report page: no Node.js 18 with npm; its charts will be still images")
   endif()
-  file(GLOB sources CONFIGURE_DEPENDS ${folder}/src/* ${folder}/*.json ${folder}/build.mjs)
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/src/* ${folder}/test/*
+       ${folder}/*.json ${folder}/build.mjs)
   add_custom_command(
     OUTPUT ${output}
     COMMAND ${CMAKE_COMMAND} -DFOLDER=${folder} -DWORK=${work} -DOUTPUT=${output} -DUSABLE=${usable}

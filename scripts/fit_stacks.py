@@ -71,6 +71,9 @@ STACKS = {
 }
 
 
+BASE = "its framework's facts and uncalibrated rates"
+
+
 def toml_value(value):
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -82,7 +85,7 @@ def fit(name):
     with tempfile.TemporaryDirectory() as folder:
         base = pathlib.Path(folder) / f"{name}.toml"
         defaults = "\n".join(f"{key} = {toml_value(value)}" for key, value in facts.items())
-        base.write_text(f'name = "{name}"\nbase = "uncalibrated"\ndescription = "{description}"\n'
+        base.write_text(f'name = "{BASE}"\nbase = "uncalibrated"\ndescription = "{description}"\n'
                         f'origin = "the uncalibrated profile"\ncluster = "{cluster}"\n\n'
                         f"[defaults]\n{defaults}\n")
         subprocess.run([PROGRAM, "calibrate", "--from", *(RUNS / file for file in files),

@@ -10,6 +10,13 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 if [[ "${1:-build}" == test ]]; then packages+=(clang); fi
+# The report's page is bundled by npm; its test opens it in a browser.
+if ! command -v npm >/dev/null || ! command -v node >/dev/null; then packages+=(nodejs npm); fi
+browser_packages=()
+if [[ "${1:-build}" == test ]] && ! command -v chromium >/dev/null &&
+  ! command -v google-chrome >/dev/null && [[ -z "${CHROMIUM:-}" ]]; then
+  browser_packages=(chromium fonts-noto-cjk)
+fi
 
 installed() {
   [[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]
@@ -81,6 +88,15 @@ fi
 if ((${#missing[@]} > 0)); then install "${missing[@]}"; fi
 
 if (($(g++ -dumpversion | cut -d. -f1) < 12)) && ! installed g++-12; then install g++-12; fi
+
+# Ubuntu has no chromium package (a snap, which cannot be tested with here): the test says so then.
+if ((${#browser_packages[@]} > 0)); then
+  if [[ "$(. /etc/os-release && echo "$ID")" == debian ]]; then
+    install "${browser_packages[@]}" || echo "setup: no Chromium: the page is not tested in a browser"
+  else
+    echo "setup: no Chromium here: the page is not tested in a browser (CHROMIUM may name one)"
+  fi
+fi
 
 # Some releases keep clang's sanitizer and fuzzer runtime in a package of its own.
 if [[ "${1:-build}" == test ]] && ! can_link_fuzzers; then

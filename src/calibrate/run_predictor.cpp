@@ -18,8 +18,8 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
     run.reason = run.run.skip_reason;
     if (run.usable() && run.run.cluster) {
       run.cluster = *run.run.cluster;
-      run.cluster.nodes = (run.run.gpus + run.cluster.devices_per_node - 1) /
-                          run.cluster.devices_per_node;
+      run.cluster.nodes =
+          (run.run.gpus + run.cluster.devices_per_node - 1) / run.cluster.devices_per_node;
     } else if (run.usable()) {
       auto [found, inserted] = clusters.try_emplace(run.run.gpu_type, Error{"", "", ""});
       if (inserted) found->second = read_cluster(run.run.gpu_type);

@@ -52,7 +52,8 @@ struct Calibration {
 
 void add_flags(Flags& flags) {
   flags.group("Runs and profile");
-  flags.add_values("--from", "FILE", "measured runs: CSV in the schema of docs/runs.md, or a store");
+  flags.add_values("--from", "FILE",
+                   "measured runs: CSV in the schema of docs/runs.md, or a store");
   flags.add_value("--base", "NAME|PATH",
                   "profile to start from: what the runs do not constrain keeps its values");
   flags.add_value("--out", "FILE", "where to write the fitted profile");

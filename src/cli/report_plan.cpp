@@ -65,6 +65,8 @@ class PlanReporter {
     const Prediction& predicted = ranked.prediction;
     ReportRow row;
     row.kind = FigureKind::predicted;
+    row.model = planned_.job.model.name;
+    row.gpus = static_cast<int>(planned_.devices);
     row.tp = layout.tensor_parallel;
     row.pp = layout.pipeline_parallel;
     row.dp = layout.data_parallel;

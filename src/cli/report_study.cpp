@@ -4,8 +4,9 @@
 #include <ctime>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <map>
+#include <tuple>
 
-#include "advise/trial.hpp"
 #include "cli/number_text.hpp"
 #include "cli/report_sources.hpp"
 #include "layout/layout_text.hpp"
@@ -36,18 +37,26 @@ int whole_in(const std::string& cell) {
   return value && *value < 1e9 ? static_cast<int>(*value) : 1;
 }
 
-/// What the cells of a run say where its layout's text cannot be read.
+/// Splits as the cells of a run state them, where its layout's text cannot be read.
 void fill_from_cells(const RunRow& run, ReportRow& row) {
   row.tp = whole_in(run[RunColumn::tp]);
   row.pp = whole_in(run[RunColumn::pp]);
   row.dp = whole_in(run[RunColumn::dp]);
   row.cp = whole_in(run[RunColumn::cp]);
   row.micro_batch = whole_in(run[RunColumn::micro_batch]);
+}
+
+/// A quoted run says what its source says, and nothing where that is silent: its layout's text
+/// holds defaults there.
+void quote_cells(const RunRow& run, ReportRow& row) {
+  row.schedule.clear();
+  row.norm.clear();
   row.recompute = run[RunColumn::recompute];
   row.zero = run[RunColumn::zero_stage];
   row.attention = run[RunColumn::attention_kernel];
   row.precision = run[RunColumn::precision];
-  row.sequence_parallel = run[RunColumn::seq_parallel] == "1" ? "on" : "off";
+  const std::string& split = run[RunColumn::seq_parallel];
+  row.sequence_parallel = split.empty() ? "" : split == "1" ? "on" : "off";
 }
 
 void fill_from_layout(const ParallelLayout& layout, ReportRow& row) {
@@ -77,6 +86,9 @@ ReportRow row_of(const Trial& trial, const std::string& study) {
   } else {
     fill_from_cells(trial.run, row);
   }
+  if (trial.clock == TrialClock::quoted) quote_cells(trial.run, row);
+  row.model = trial.run[RunColumn::model_name];
+  row.gpus = whole_in(trial.run[RunColumn::gpus]);
   if (trial.state == TrialState::ok) {
     row.mfu = number_in(trial.run[RunColumn::mfu]);
     row.step_s = number_in(trial.run[RunColumn::step_time_s]);
@@ -96,28 +108,26 @@ std::string date_text(double unix_s) {
   return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(seconds));
 }
 
-/// The best trial of the kind that weighs most, by MFU.
-const Trial* best_trial(const std::vector<Trial>& trials) {
-  const Trial* best = nullptr;
-  for (const Trial& trial : trials) {
-    if (trial.state != TrialState::ok || trial.mfu() <= 0) continue;
-    if (best == nullptr || trial.clock < best->clock ||
-        (trial.clock == best->clock && trial.mfu() > best->mfu())) {
-      best = &trial;
-    }
-  }
-  return best;
-}
+/// Trials that can be compared: one model on one number of devices, of one kind.
+using Comparable = std::tuple<std::string, int, FigureKind>;
 
-double median_mfu(const std::vector<Trial>& trials, TrialClock clock) {
-  std::vector<double> values;
-  for (const Trial& trial : trials) {
-    if (trial.state == TrialState::ok && trial.clock == clock && trial.mfu() > 0) {
-      values.push_back(trial.mfu());
-    }
+Comparable group_of(const ReportRow& row) { return {row.model, row.gpus, row.kind}; }
+
+/// The largest group of trials that ran; of what was measured rather than quoted.
+std::vector<ReportRow> main_group(const std::vector<ReportRow>& rows) {
+  std::map<Comparable, std::vector<ReportRow>> groups;
+  for (const ReportRow& row : rows) {
+    if (row.mfu) groups[group_of(row)].push_back(row);
   }
-  std::ranges::sort(values);
-  return values.empty() ? 0 : values[values.size() / 2];
+  std::vector<ReportRow> largest;
+  for (auto& [group, members] : groups) {
+    const bool better =
+        largest.empty() || std::get<2>(group) < largest.front().kind ||
+        (std::get<2>(group) == largest.front().kind && members.size() > largest.size());
+    if (better) largest = std::move(members);
+  }
+  std::ranges::stable_sort(largest, std::greater{}, [](const ReportRow& row) { return *row.mfu; });
+  return largest;
 }
 
 std::string name_of(const ReportRow& row) {
@@ -127,22 +137,50 @@ std::string name_of(const ReportRow& row) {
   return text;
 }
 
-void recommend(const std::vector<Trial>& trials, ReportContent& content) {
-  const Trial* best = best_trial(trials);
-  if (best == nullptr) return;
-  const ReportRow row = row_of(*best, "");
+/// `group`: best first, not empty. `spread`: of the best one's step time, where it is known.
+void recommend(const std::vector<ReportRow>& group, std::optional<double> spread,
+               ReportContent& content) {
+  const ReportRow& best = group.front();
   const Language language = content.language;
-  const std::string kind(message(language, fmt::format("page.{}", key_of(row.kind))));
+  const std::string kind(message(language, fmt::format("page.{}", key_of(best.kind))));
   Recommendation& r = content.recommendation;
-  r.kind = row.kind;
-  r.headline = text_of(language, "page.head_layout", name_of(row));
-  r.detail = row.layout;
-  r.gain = text_of(language, "page.gain_study", percent(best->mfu()),
-                   percent(median_mfu(trials, best->clock)));
-  r.certainty = best->step_time_spread ? text_of(language, "page.certain_study", kind,
-                                                 percent(*best->step_time_spread))
-                                       : text_of(language, "page.certain_unknown", kind);
-  r.next = std::string(message(language, "page.next_repeat"));
+  r.kind = best.kind;
+  r.headline = text_of(language, "page.head_study", best.model, best.gpus, name_of(best));
+  r.detail = best.layout;
+  r.gain = text_of(language, "page.gain_study", percent(*best.mfu),
+                   percent(*group[group.size() / 2].mfu));
+  r.certainty = spread ? text_of(language, "page.certain_study", kind, percent(*spread))
+                       : text_of(language, "page.certain_unknown", kind);
+  r.next = group.size() > 1 ? text_of(language, "page.next_second", name_of(group[1]))
+                            : std::string(message(language, "page.next_repeat"));
+}
+
+/// The best of each pair of settings that was tried.
+HeatMap heat_map(const std::vector<ReportRow>& group, std::string key,
+                 std::string (*x)(const ReportRow&), std::string (*y)(const ReportRow&)) {
+  HeatMap map{std::move(key), {}};
+  for (const ReportRow& row : group) {
+    const auto found = std::ranges::find_if(
+        map.cells, [&](const HeatCell& cell) { return cell.x == x(row) && cell.y == y(row); });
+    if (found == map.cells.end()) map.cells.push_back({x(row), y(row), row.mfu, row.layout});
+  }
+  const auto number = [](const std::string& text) { return number_in(text).value_or(0); };
+  std::ranges::stable_sort(map.cells, {}, [&](const HeatCell& cell) {
+    return std::tuple(number(cell.y), cell.y, number(cell.x));
+  });
+  return map;
+}
+
+/// Columns must come in order, whatever the rows hold.
+void add_heat_maps(const std::vector<ReportRow>& group, ReportContent& content) {
+  content.heat_maps = {
+      heat_map(
+          group, "tp_pp", [](const ReportRow& row) { return std::to_string(row.tp); },
+          [](const ReportRow& row) { return std::to_string(row.pp); }),
+      heat_map(
+          group, "mb_recompute",
+          [](const ReportRow& row) { return std::to_string(row.micro_batch); },
+          [](const ReportRow& row) { return row.recompute; })};
 }
 
 }  // namespace
@@ -171,15 +209,22 @@ Expected<std::monostate> add_study(const std::filesystem::path& path, ReportCont
   }
   content.provenance.emplace_back(std::string(message(language, "page.trials_file")),
                                   path.filename().string());
+  const std::vector<ReportRow> group = main_group(rows);
   if (content.title.empty()) {
-    const std::string model =
-        told.empty() ? path.filename().string() : told.front().run[RunColumn::model_name];
-    content.title =
-        text_of(language, "page.title", model.empty() ? path.filename().string() : model);
+    content.title = text_of(language, "page.title", path.filename().string());
     content.subtitle = text_of(language, "page.subtitle_study", rows.size(), studies.size());
   }
-  // What was measured weighs more than what was predicted, and stands first.
-  recommend(told, content);
+  if (!group.empty()) {
+    std::optional<double> spread;
+    for (const Trial& trial : told) {
+      if (trial.layout == group.front().layout && trial.mfu() == *group.front().mfu) {
+        spread = trial.step_time_spread;
+      }
+    }
+    // The advice of a plan stands; the best trial takes the place of the best prediction.
+    if (content.steps.empty()) recommend(group, spread, content);
+    if (content.heat_maps.empty()) add_heat_maps(group, content);
+  }
   std::ranges::stable_sort(rows, std::greater{},
                            [](const ReportRow& row) { return row.mfu.value_or(-1); });
   content.rows.insert(content.rows.begin(), rows.begin(), rows.end());

@@ -38,7 +38,8 @@ struct Validation {
 
 void add_flags(Flags& flags) {
   flags.group("Runs and profile");
-  flags.add_values("--runs", "FILE", "measured runs: CSV in the schema of docs/runs.md, or a store");
+  flags.add_values("--runs", "FILE",
+                   "measured runs: CSV in the schema of docs/runs.md, or a store");
   flags.add_value("--stack", "NAME|PATH",
                   fmt::format("stack profile to predict with (default: {})", default_runs_stack));
   flags.add_value("--fit-on", "K",

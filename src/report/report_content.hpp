@@ -22,6 +22,8 @@ std::string_view key_of(FigureKind kind);
 struct ReportRow {
   FigureKind kind = FigureKind::predicted;
   std::string study;
+  std::string model;
+  int gpus = 0;
   std::string state = "ok";  ///< ok, oom, error, timeout, infeasible
   int tp = 1, pp = 1, dp = 1, cp = 1, micro_batch = 1;
   std::string schedule, recompute, sequence_parallel, zero, attention, norm, precision;

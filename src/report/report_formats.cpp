@@ -30,6 +30,8 @@ Json rows_json(const ReportContent& content) {
   for (const ReportRow& row : content.rows) {
     rows.push_back({{"kind", key_of(row.kind)},
                     {"study", cleaned(row.study)},
+                    {"model", cleaned(row.model)},
+                    {"gpus", row.gpus},
                     {"state", cleaned(row.state)},
                     {"tp", row.tp},
                     {"pp", row.pp},
@@ -244,7 +246,8 @@ std::string report_json(const ReportContent& content) {
 
 std::string report_csv(const ReportContent& content) {
   std::string text =
-      "kind,study,state,tp,pp,dp,cp,micro_batch,schedule,recompute,sequence_parallel,zero,"
+      "kind,study,model,gpus,state,tp,pp,dp,cp,micro_batch,schedule,recompute,sequence_parallel,"
+      "zero,"
       "attention,norm,precision,mfu,step_time_s,tokens_per_s_per_gpu,memory_gib,fits_probability,"
       "predicted_mfu,predicted_step_time_s,layout,reason\n";
   const auto number = [](const std::optional<double>& value) {

@@ -93,17 +93,31 @@ HtmlTable rows_table(const ReportContent& content, std::size_t most) {
        title("schedule"), title("recompute"), title("sequence_parallel"), title("zero"),
        title("attention"), title("norm"), title("precision"), title("mfu"), title("step"),
        title("memory_column"), title("study"), title("reason")},
-      {false, false, true, true, true, true, false, false, false, true, false, false, false, true,
-       true, true, false, false},
+      {false, false, true,  false, true,  true, true, true, false, false,
+       false, true,  false, false, false, true, true, true, false, false},
       {}};
   for (const ReportRow& row : content.rows) {
     if (table.rows.size() == most) break;
-    table.rows.push_back({kind_name(row.kind, content.language), row.state, std::to_string(row.tp),
-                          std::to_string(row.pp), std::to_string(row.dp),
-                          std::to_string(row.micro_batch), row.schedule, row.recompute,
-                          row.sequence_parallel, row.zero, row.attention, row.norm, row.precision,
-                          percent(row.mfu), seconds(row.step_s), number(row.memory_gib, " GiB"),
-                          row.study, row.reason});
+    table.rows.push_back({kind_name(row.kind, content.language),
+                          row.model,
+                          std::to_string(row.gpus),
+                          row.state,
+                          std::to_string(row.tp),
+                          std::to_string(row.pp),
+                          std::to_string(row.dp),
+                          std::to_string(row.micro_batch),
+                          row.schedule,
+                          row.recompute,
+                          row.sequence_parallel,
+                          row.zero,
+                          row.attention,
+                          row.norm,
+                          row.precision,
+                          percent(row.mfu),
+                          seconds(row.step_s),
+                          number(row.memory_gib, " GiB"),
+                          row.study,
+                          row.reason});
   }
   return table;
 }

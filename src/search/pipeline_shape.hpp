@@ -30,7 +30,8 @@ PipelineShape pipeline_shape(const std::vector<int>& layers, int pipeline_parall
 PipelineShape whole_pipeline(const std::vector<int>& layers, int pipeline_parallel);
 
 /// The split that a space gives its layouts: the even one (empty), or `balanced`, the
-/// framework's that deals embedding and head out as layers (framework_layer_split). Empty as well where there are more stages than layers.
+/// framework's that deals embedding and head out as layers (framework_layer_split). Empty as well
+/// where there are more stages than layers.
 std::vector<int> layer_split_of_space(const ParallelLayout& layout, const TrainingJob& job,
                                       bool balanced);
 

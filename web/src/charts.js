@@ -28,6 +28,7 @@ function rowTip(row, texts) {
     `${label(row)} · ${texts[row.kind]}`,
     `${texts.mfu} ${percent(row.mfu)} · ${seconds(row.step_s)}`,
     `${texts.recompute} ${row.recompute} · ${row.attention} · ${row.norm}`,
+    `${row.model}, ${texts.gpus} ${row.gpus}`,
     row.study,
   ]
     .filter(Boolean)
@@ -115,8 +116,9 @@ const heat = (key) => (data, width) => {
   const { texts } = data;
   const map = data.heat_maps.find((one) => one.key === key);
   if (!map) return null;
-  const xs = [...new Set(map.cells.map((cell) => cell.x))];
-  const ys = [...new Set(map.cells.map((cell) => cell.y))];
+  const inOrder = (values) => [...new Set(values)].sort((a, b) => a - b || 0);
+  const xs = inOrder(map.cells.map((cell) => cell.x));
+  const ys = inOrder(map.cells.map((cell) => cell.y));
   const cells = map.cells.filter((cell) => cell.mfu !== null);
   const least = Math.min(...cells.map((cell) => cell.mfu));
   const most = Math.max(...cells.map((cell) => cell.mfu));

@@ -6,6 +6,8 @@ const rowsAtFirst = 100;
 
 const columns = [
   { key: "kind", text: (row, texts) => `${marks[row.kind]} ${texts[row.kind]}` },
+  { key: "model" },
+  { key: "gpus", number: true },
   { key: "state" },
   { key: "tp", number: true },
   { key: "pp", number: true },
@@ -24,7 +26,7 @@ const columns = [
   { key: "study" },
   { key: "reason" },
 ];
-const filtered = ["kind", "state", "tp", "pp", "micro_batch", "recompute", "attention", "study"];
+const filtered = ["model", "gpus", "kind", "state", "tp", "pp", "micro_batch", "recompute", "attention", "study"];
 
 const element = (name, properties = {}, ...children) => {
   const made = Object.assign(document.createElement(name), properties);
@@ -137,7 +139,7 @@ export function setUpLayouts(data, changed) {
       .filter(
         (row) =>
           filtered.every((key) => wanted[key] === undefined || row[key] === wanted[key]) &&
-          (wanted.text === "" || `${row.layout}\n${row.study}\n${row.reason}`.toLowerCase().includes(wanted.text)),
+          (wanted.text === "" || `${row.layout}\n${row.study}\n${row.model}\n${row.reason}`.toLowerCase().includes(wanted.text)),
       )
       .sort((a, b) => compare(a, b, sort.key, sort.up));
     for (const { key, cell } of headings) {

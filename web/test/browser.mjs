@@ -31,6 +31,10 @@ async function open(browser, path, options) {
     if (["error", "warning"].includes(message.type())) fail(path, `console: ${message.text()}`);
   });
   page.on("pageerror", (error) => fail(path, `script: ${error.message}`));
+  page.on("dialog", (dialog) => {
+    fail(path, `a study's text ran as a script: ${dialog.message()}`);
+    dialog.dismiss();
+  });
   const address = pathToFileURL(resolve(path)).href;
   page.on("request", (request) => {
     const url = request.url();
@@ -50,6 +54,8 @@ async function checkCharts(page, path, size) {
     })),
   );
   if (charts.length === 0) fail(path, "has no charts");
+  const foreign = await page.$$eval("img, iframe, object, embed, svg [onload]", (all) => all.length);
+  if (foreign > 0) fail(path, "a study's text became markup");
   for (const chart of charts) {
     if (chart.drawn === 0 && chart.tables === 0) fail(path, `${size}: chart ${chart.name} is not drawn`);
   }

@@ -223,11 +223,12 @@ TEST_F(CommandsOnRuns, calibrate_takes_the_rows_that_are_asked_for) {
 
 TEST_F(CommandsOnRuns, a_profile_that_has_seen_the_runs_lends_fits_its_facts_alone) {
   ASSERT_EQ(calibrate({}).code, 0);
-  const Outcome outcome = run({"validate", "--runs", path("runs.csv"), "--stack",
-                               path("fitted.toml"), "--leave-one-out"});
+  const Outcome outcome = run(
+      {"validate", "--runs", path("runs.csv"), "--stack", path("fitted.toml"), "--leave-one-out"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("the profile has seen these runs, so fits start from its facts "
-                                     "with uncalibrated rates"));
+  EXPECT_THAT(outcome.out,
+              HasSubstr("the profile has seen these runs, so fits start from its facts "
+                        "with uncalibrated rates"));
 }
 
 TEST_F(CommandsOnRuns, calibrate_refuses_what_it_cannot_fit) {
