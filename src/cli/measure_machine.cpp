@@ -57,6 +57,9 @@ std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults) {
     const auto points = parse_collectives(
         *text, path, ranks ? std::optional(static_cast<int>(*ranks)) : std::nullopt);
     collect(faults, points);
+    if (points && !has_two_sizes(*points)) {
+      faults.push_back({path, "holds times of one size only", "give a run over several sizes"});
+    }
     if (points) request.given.insert(request.given.end(), points->begin(), points->end());
   }
   if (!faults.empty() || !model || !base) return std::nullopt;
@@ -100,13 +103,16 @@ Measurement measure(const MeasureRequest& request) {
   for (const CollectivePoint& point : result.points) {
     (point.kind == CollectiveKind::send_receive ? messages : collectives).push_back(point);
   }
-  if (collectives.size() > 1) result.collectives = fit_link(collectives);
-  if (messages.size() > 1) result.messages = fit_link(messages);
+  if (has_two_sizes(collectives)) result.collectives = fit_link(collectives);
+  if (has_two_sizes(messages)) result.messages = fit_link(messages);
 
   result.cluster = cluster_of(result.figures, request.ranks, 0);
   result.cluster.name = std::filesystem::path(request.cluster_out).stem().string();
   Link& link = result.cluster.intra_node;
-  link.bandwidth = std::max(result.collectives.bandwidth, result.messages.bandwidth);
+  // Links that nobody timed keep the figure of the machine's own all-reduces.
+  link.bandwidth =
+      std::max({result.collectives.bandwidth, result.messages.bandwidth,
+                result.collectives.points + result.messages.points > 0 ? 0 : link.bandwidth});
   result.cluster.inter_node = link;
   result.cluster.nic_bandwidth = link.bandwidth * request.ranks;
 

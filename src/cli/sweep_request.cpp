@@ -123,6 +123,15 @@ Budget read_budget(const Flags& flags, Errors& faults) {
   return budget;
 }
 
+/// Its own file, by a name that means the same to a launcher; if that was replaced meanwhile, what
+/// this process still holds.
+std::filesystem::path this_program() {
+  const std::filesystem::path held = "/proc/self/exe";
+  std::error_code failure;
+  const auto named = std::filesystem::read_symlink(held, failure);
+  return !failure && std::filesystem::exists(named, failure) ? named : held;
+}
+
 /// The flags that describe model and data to train, as they were given.
 std::vector<std::string> passed_on(const Flags& flags, Errors& faults) {
   std::vector<std::string> words;
@@ -302,7 +311,7 @@ std::optional<SweepRequest> read_sweep(const Flags& flags, Errors& faults) {
       flags.quantity("--trial-timeout", Dimension::seconds, faults).value_or(request.timeout_s);
   request.control_every =
       flags.whole("--control-every", 0, 1'000'000, faults).value_or(request.control_every);
-  request.trainer = flags.text("--trainer", faults).value_or("/proc/self/exe");
+  request.trainer = flags.text("--trainer", faults).value_or(this_program().string());
   request.retry_errors = flags.given("--retry-errors");
   request.take_over = flags.given("--take-over");
   request.measure_again = flags.given("--measure-again");

@@ -14,6 +14,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr std::size_t most_of_reason = 60;
+
 std::string percent(double share) { return fmt::format("{:+.1f} %", 100 * share); }
 
 Json number_or_null(double value) { return value > 0 ? Json(value) : Json(nullptr); }
@@ -51,7 +53,8 @@ std::string trials_table(std::span<const Trial> trials, std::size_t most) {
                {"±", Align::right},
                {"MFU", Align::right},
                {"forecast", Align::right},
-               {"off by", Align::right}},
+               {"off by", Align::right},
+               {""}},
               {}};
   for (const Trial* trial : order) {
     if (table.rows.size() == most) break;
@@ -65,7 +68,8 @@ std::string trials_table(std::span<const Trial> trials, std::size_t most) {
                                         : "",
          ran && trial->mfu() > 0 ? fmt::format("{:.1f} %", 100 * trial->mfu()) : "",
          trial->forecast ? format_seconds(trial->forecast->step_time_s) : "",
-         ran && trial->forecast ? percent(trial->forecast->step_time_s / seconds - 1) : ""});
+         ran && trial->forecast ? percent(trial->forecast->step_time_s / seconds - 1) : "",
+         trial->reason.substr(0, most_of_reason)});
   }
   std::string text = to_text(table);
   if (order.size() > most) {

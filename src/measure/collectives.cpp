@@ -96,13 +96,14 @@ std::optional<CollectiveKind> named_kind(std::string_view text) {
 }
 
 std::vector<double> numbers_of(const std::string& line) {
+  constexpr double largest = 1e15;  // no NaN, no infinity
   std::istringstream words(line);
   std::vector<double> numbers;
   for (std::string word; words >> word;) {
     try {
       std::size_t end = 0;
       const double value = std::stod(word, &end);
-      if (end == word.size()) numbers.push_back(value);
+      if (end == word.size() && std::abs(value) < largest) numbers.push_back(value);
     } catch (const std::exception&) {  // a word, such as "float" or "sum"
     }
   }
@@ -167,6 +168,12 @@ Expected<std::vector<CollectivePoint>> parse_collectives(std::string_view text,
     if (osu && *kind == CollectiveKind::all_gather) point.bytes *= count;
   }
   return points;
+}
+
+bool has_two_sizes(std::span<const CollectivePoint> points) {
+  return std::ranges::any_of(points, [&](const CollectivePoint& point) {
+    return std::abs(moved_bytes(point) / moved_bytes(points.front()) - 1) > 0.01;
+  });
 }
 
 LinkFit fit_link(std::span<const CollectivePoint> points) {

@@ -42,7 +42,10 @@ struct LinkFit {
   int points = 0;
 };
 
-/// Least squares of relative errors. Requires points of two sizes at least.
+/// Whether the points are of two sizes at least: one size tells nothing of a link.
+bool has_two_sizes(std::span<const CollectivePoint> points);
+
+/// Least squares of relative errors. Requires has_two_sizes.
 LinkFit fit_link(std::span<const CollectivePoint> points);
 
 }  // namespace kumihimo

@@ -265,6 +265,43 @@ def check_clock_set_back(folder):
     assert 0 < spent < 120, spent
 
 
+def check_mpi(folder):
+    """Ranks as processes; a rank that dies costs its trial only."""
+    store = folder / "s.db"
+    allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    words = [PROGRAM, "sweep", "--model", "llama-tiny", "--layers", "2", "--seq-length", "32",
+             "--ranks", "2", "--launcher", "mpi", "--vary", "tp", "--strategy", "exhaustive",
+             "--out", str(store)]
+    process = subprocess.Popen(words + ["--min-steps", "100000", "--max-steps", "100000",
+                                        "--budget", "1trials"],
+                               env={**os.environ, **allowed}, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    ranks = []
+    while len(ranks) < 2:
+        assert time.time() < deadline, "the ranks never came"
+        time.sleep(0.1)
+        ranks = [int(entry.name) for entry in pathlib.Path("/proc").iterdir()
+                 if entry.name.isdigit() and is_rank_of(entry, store)]
+    time.sleep(1)
+    os.kill(ranks[1], signal.SIGKILL)
+    process.wait(timeout=60)
+    states = [trial["state"] for trial in trials(store)]
+    assert states == ["error"], states
+    done = run(words + ["--min-steps", "3", "--max-steps", "4", "--retry-errors"], allowed)
+    assert done.returncode == 0, done.stderr
+    states = collections.Counter(trial["state"] for trial in trials(store))
+    assert states["ok"] == 2, (states, done.stdout)
+
+
+def is_rank_of(entry, store):
+    try:
+        words = (entry / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return words[1:2] == [b"train"] and any(str(store).encode() in word for word in words)
+
+
 def main():
     global PROGRAM
     check, PROGRAM = sys.argv[1:3]

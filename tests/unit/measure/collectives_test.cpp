@@ -66,6 +66,14 @@ TEST(Collectives, TheFitFindsTheLinkThatMadeThePoints) {
   EXPECT_LT(fit.log_spread, 1e-9);
 }
 
+TEST(Collectives, OneSizeTellsNothingOfALink) {
+  const CollectivePoint point{CollectiveKind::all_reduce, 2, 1e6, 1e-3};
+  const CollectivePoint twice[] = {point, point};
+  EXPECT_FALSE(has_two_sizes(twice));
+  EXPECT_FALSE(has_two_sizes({}));
+  EXPECT_FALSE(parse_collectives("# OSU MPI Allreduce Latency Test\n1024 inf\n", "o.txt", 2));
+}
+
 TEST(Collectives, ThreadsAreTimedOverSizesAndGroups) {
   const auto points = measure_collectives(3);
   // Four kinds, seven sizes from 1 KiB to 4 MiB by fours, groups of two and three.
