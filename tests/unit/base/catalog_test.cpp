@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 constexpr CatalogKind all_kinds[] = {CatalogKind::models, CatalogKind::clusters,
-                                     CatalogKind::stacks, CatalogKind::texts};
+                                     CatalogKind::stacks, CatalogKind::texts,
+                                     CatalogKind::upgrades};
 
 fs::path source_path(const EmbeddedFile& file) {
   const fs::path catalog = fs::path(KUMIHIMO_SOURCE_DIR) / "catalog";
@@ -26,6 +27,7 @@ fs::path source_path(const EmbeddedFile& file) {
     case CatalogKind::clusters: return catalog / "clusters" / (name + ".toml");
     case CatalogKind::stacks: return catalog / "stacks" / (name + ".toml");
     case CatalogKind::texts: return catalog / "texts" / (name + ".txt");
+    case CatalogKind::upgrades: return catalog / "upgrades" / (name + ".toml");
   }
   return {};
 }
@@ -41,7 +43,7 @@ TEST(EmbeddedCatalog, EveryFileIsTheSourceToTheByte) {
 
 TEST(EmbeddedCatalog, HoldsEveryFileOfTheSourceTree) {
   std::size_t count = 0;
-  for (const char* kind : {"models", "clusters", "stacks", "texts"}) {
+  for (const char* kind : {"models", "clusters", "stacks", "texts", "upgrades"}) {
     const fs::path folder = fs::path(KUMIHIMO_SOURCE_DIR) / "catalog" / kind;
     if (!fs::is_directory(folder)) continue;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
