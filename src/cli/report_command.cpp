@@ -9,6 +9,7 @@
 #include "cli/constraint_options.hpp"
 #include "cli/report_sources.hpp"
 #include "cli/terminal.hpp"
+#include "store/store.hpp"
 
 namespace kumihimo {
 namespace {
@@ -110,6 +111,8 @@ ExitCode run_report(const Flags& flags, Errors faults) {
   }
   std::optional<PlanQuestion> question;
   if (plans) question = read_plan_question(flags, faults);
+  // Planning takes seconds: a store that cannot be read is refused before.
+  if (store) collect(faults, Store::open(*store, Database::Mode::read));
   if (!faults.empty()) return refuse(faults);
 
   if (question) add_planned(*question, content);
