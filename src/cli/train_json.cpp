@@ -97,6 +97,12 @@ Json train_step_json(const StepReport& report, const TrainingRun& run, const Ran
   add_figures(json, figures_of(work_of_step(run.request.options), report.step_time_s,
                                setup.peak.flop_per_s()));
   add_times(json, report.mean_times);
+  Json ranks = Json::array();
+  for (const StepTimes& times : report.rank_times) {
+    ranks.push_back(times_json(times));
+    ranks.back()["communication_overlapped_s"] = times.overlapped_s;
+  }
+  json["rank_times"] = std::move(ranks);
   json["peak_memory_bytes"] = report.peak_memory_total;
   json["peak_memory"] = memory_json(report.peak_memory);
   return json;

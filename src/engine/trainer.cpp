@@ -10,6 +10,7 @@ namespace kumihimo {
 namespace {
 
 constexpr int most_numbers = 64;
+constexpr int times_of_a_rank = static_cast<int>(all_activities.size()) + 1;  ///< and overlapped_s
 constexpr int steps_to_settle = 2;
 
 Schedule schedule_of(const TrainingOptions& options) {
@@ -62,7 +63,9 @@ Trainer::Trainer(World& world, const TrainingOptions& options, ReadSamples read_
       kernels_(
           measured(make_kernels(options.backend, options.threads_per_rank, workspace_), recorder_)),
       groups_(make_rank_groups(world, options_, recorder_)),
-      numbers_(memory_, MemoryCategory::workspace, most_numbers * bytes_of(DType::fp64)) {
+      numbers_(memory_, MemoryCategory::workspace,
+               std::max<std::int64_t>(most_numbers, times_of_a_rank * world.size()) *
+                   bytes_of(DType::fp64)) {
   KUMIHIMO_CHECK(world.size() == options.layout.devices());
   shape_ = shard_shape(options_, groups_.place.tensor);
   std::vector<ParameterUnit> units = parameter_units(options_, groups_.place);
@@ -155,19 +158,40 @@ void Trainer::reduce_over_all(std::vector<double>& values, Reduction reduction) 
   kernels_->download(numbers, values.data());
 }
 
+std::vector<StepTimes> Trainer::times_of_all_ranks(const StepTimes& own) {
+  const int ranks = world_.size();
+  std::vector<double> values(static_cast<std::size_t>(times_of_a_rank * ranks));
+  std::copy(own.seconds.begin(), own.seconds.end(), values.begin());
+  values[own.seconds.size()] = own.overlapped_s;
+  const Matrix whole = matrix_at(numbers_.data(), ranks, times_of_a_rank, DType::fp64);
+  const Matrix part = rows_of(whole, world_.rank(), 1);
+  kernels_->upload(values.data(), part);
+  groups_.all->all_gather(part, whole);
+  kernels_->download(whole, values.data());
+
+  std::vector<StepTimes> times(static_cast<std::size_t>(ranks));
+  auto next = values.begin();
+  for (StepTimes& of_rank : times) {
+    std::copy_n(next, of_rank.seconds.size(), of_rank.seconds.begin());
+    of_rank.overlapped_s = next[times_of_a_rank - 1];
+    next += times_of_a_rank;
+  }
+  return times;
+}
+
 void Trainer::summarise(StepReport& report, double begin_s) {
   const double step_time_s = recorder_.now_s() - begin_s;
-  const StepTimes times = recorder_.take_times();
-  std::vector<double> means(times.seconds.begin(), times.seconds.end());
-  means.push_back(times.overlapped_s);
+  report.rank_times = times_of_all_ranks(recorder_.take_times());
+  for (const StepTimes& times : report.rank_times) {
+    for (const Activity activity : all_activities) {
+      report.mean_times[activity] += times[activity] / world_.size();
+    }
+    report.mean_times.overlapped_s += times.overlapped_s / world_.size();
+  }
+
   std::vector<double> most{step_time_s, static_cast<double>(memory_.peak_total())};
   for (const Bytes bytes : memory_.peak().bytes) most.push_back(static_cast<double>(bytes));
-  reduce_over_all(means, Reduction::sum);
   reduce_over_all(most, Reduction::max);
-
-  for (double& mean : means) mean /= world_.size();
-  std::copy_n(means.begin(), times.seconds.size(), report.mean_times.seconds.begin());
-  report.mean_times.overlapped_s = means.back();
   report.step_time_s = most[0];
   report.peak_memory_total = static_cast<Bytes>(most[1]);
   for (std::size_t i = 0; i < all_memory_categories.size(); ++i) {

@@ -28,7 +28,8 @@ struct StepReport {
   double loss = 0;           ///< mean over the tokens of the global batch
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
-  double step_time_s = 0;        ///< of the slowest rank
+  double step_time_s = 0;  ///< of the slowest rank
+  std::vector<StepTimes> rank_times;
   StepTimes mean_times;          ///< over ranks
   MemoryByCategory peak_memory;  ///< so far: of each category, the most that any rank held
   Bytes peak_memory_total = 0;   ///< of all categories together, the most that any rank held
@@ -72,6 +73,7 @@ class Trainer {
   double mean_loss();
   double clip(double norm) const;
   void end_fp8_step();
+  std::vector<StepTimes> times_of_all_ranks(const StepTimes& own);
   void summarise(StepReport& report, double begin_s);
   void reduce_over_all(std::vector<double>& values, Reduction reduction);
 

@@ -80,6 +80,13 @@ TEST(TrainRun, AStepsLineHoldsTogether) {
   double parts = 0;
   for (const auto& part : step["time"]) parts += part.get<double>();
   EXPECT_LE(parts, seconds);  // means over ranks; seconds is the slowest rank's
+  ASSERT_EQ(step["rank_times"].size(), 2u * 2);
+  double products = 0;
+  for (const json& times : step["rank_times"]) {
+    EXPECT_GT(times["matrix_products_s"], 0.0);
+    products += times["matrix_products_s"].get<double>();
+  }
+  EXPECT_NEAR(step["time"]["matrix_products_s"], products / 4, 1e-12);
   std::int64_t most = 0;
   for (const auto& bytes : step["peak_memory"]) most += bytes.get<std::int64_t>();
   EXPECT_LE(step["peak_memory_bytes"], most);  // categories peak at different moments
