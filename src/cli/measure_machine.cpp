@@ -30,6 +30,7 @@ struct MeasureRequest {
   StackProfile base;
   std::string out, cluster_out, name;
   std::vector<CollectivePoint> given;  ///< from other benchmarks' output
+  std::optional<Cluster> stated;       ///< whose vendor's figures to compare with
 };
 
 std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults) {
@@ -62,6 +63,11 @@ std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults) {
     }
     if (points) request.given.insert(request.given.end(), points->begin(), points->end());
   }
+  if (const auto name = flags.text("--against", faults)) {
+    const auto stated = read_cluster(*name);
+    collect(faults, stated);
+    if (stated) request.stated = *stated;
+  }
   if (!faults.empty() || !model || !base) return std::nullopt;
   request.model = *model;
   request.base = *base;
@@ -78,6 +84,51 @@ struct Measurement {
   std::vector<CollectivePoint> points;
   LinkFit collectives, messages;
 };
+
+/// A figure of a device or link, as measured and as a cluster file states it.
+struct StatedFigure {
+  std::string name;
+  double measured = 0;
+  double stated = 0;
+  bool is_rate_of_flop = false;
+
+  double share() const { return measured / stated; }
+};
+
+/// Figures that were measured and that the cluster states. A collective over more ranks than a node
+/// has devices is held against the link between nodes.
+std::vector<StatedFigure> compared(const Measurement& measured, const Cluster& stated) {
+  int most_ranks = 0;
+  for (const CollectivePoint& point : measured.points) {
+    most_ranks = std::max(most_ranks, point.ranks);
+  }
+  const bool within_node = most_ranks <= stated.devices_per_node;
+  const Link& link = within_node ? stated.intra_node : stated.inter_node;
+  const std::string where = within_node ? " within a node" : " between nodes";
+  const MachineFigures& figures = measured.figures;
+  std::vector<StatedFigure> all{
+      {"products, fp32", figures.fp32_flop_per_s, stated.device.peak(Precision::fp32), true},
+      {"products, bf16", figures.bf16_flop_per_s, stated.device.peak(Precision::bf16), true},
+      {"memory", figures.core_bandwidth, stated.device.memory_bandwidth},
+      {"collectives" + where, measured.collectives.bandwidth, link.bandwidth},
+      {"messages" + where, measured.messages.bandwidth, link.bandwidth}};
+  std::erase_if(all, [](const StatedFigure& f) { return f.measured <= 0 || f.stated <= 0; });
+  return all;
+}
+
+std::string comparison_text(const std::vector<StatedFigure>& figures, const Cluster& stated) {
+  Table table{{{""}, {"measured", Align::right}, {"stated", Align::right}, {"share", Align::right}},
+              {}};
+  for (const StatedFigure& f : figures) {
+    const auto text = [&](double value) {
+      return f.is_rate_of_flop ? format_flop_per_second(value) : format_bytes_per_second(value);
+    };
+    table.rows.push_back(
+        {f.name, text(f.measured), text(f.stated), fmt::format("{:.0f} %", 100 * f.share())});
+  }
+  return fmt::format("Against what {} states for {}\n", stated.name, stated.device.name) +
+         to_text(table);
+}
 
 double bounded(const ProfileParameter& parameter, double value) {
   const double rounded = std::stod(fmt::format("{:.4g}", value));
@@ -177,10 +228,22 @@ std::string text_of(const MeasureRequest& request, const Measurement& measured) 
   };
   text += "\n" + link("collectives", measured.collectives);
   if (measured.messages.points > 0) text += link("messages", measured.messages);
+  if (request.stated) {
+    text += "\n" + comparison_text(compared(measured, *request.stated), *request.stated);
+  }
   return text + fmt::format("\nWrote {} and {}\n", request.cluster_out, request.out);
 }
 
-Json json_of(const Measurement& measured) {
+Json json_of(const MeasureRequest& request, const Measurement& measured) {
+  Json against;
+  if (request.stated) {
+    Json figures = Json::array();
+    for (const StatedFigure& f : compared(measured, *request.stated)) {
+      figures.push_back(
+          {{"name", f.name}, {"measured", f.measured}, {"stated", f.stated}, {"share", f.share()}});
+    }
+    against = {{"cluster", request.stated->name}, {"figures", std::move(figures)}};
+  }
   Json shares = Json::array(), points = Json::array();
   for (const MeasuredShare& share : measured.shares) {
     shares.push_back({{"key", share.key},
@@ -209,7 +272,8 @@ Json json_of(const Measurement& measured) {
           {"shares", std::move(shares)},
           {"collectives", std::move(points)},
           {"collective_fit", link(measured.collectives)},
-          {"message_fit", link(measured.messages)}};
+          {"message_fit", link(measured.messages)},
+          {"against", std::move(against)}};
 }
 
 }  // namespace
@@ -224,6 +288,8 @@ void add_measure_flags(Flags& flags) {
   flags.add_values("--collectives", "FILE",
                    "output of nccl-tests or OSU micro-benchmarks, instead of timing threads");
   flags.add_value("--collective-ranks", "N", "ranks of OSU's output, which does not say");
+  flags.add_value("--against", "NAME|PATH",
+                  "a cluster with the vendor's figures: says what share of each was measured");
   add_model_change_flags(flags);
 }
 
@@ -239,7 +305,7 @@ ExitCode measure_this_machine(const Flags& flags, Errors faults) {
     print_errors(written.errors());
     return ExitCode::environment;
   }
-  return print(flags.given("--json") ? to_json_text(json_of(measured))
+  return print(flags.given("--json") ? to_json_text(json_of(*request, measured))
                                      : text_of(*request, measured));
 }
 
