@@ -80,6 +80,13 @@ OptionKind UpgradeOption::kind() const {
   return installs ? OptionKind::software : OptionKind::knob;
 }
 
+bool opens_fp8(const UpgradeOption& option) {
+  return std::ranges::any_of(option.opens, [](const Opening& opening) {
+    return opening.knob == OpenedKnob::precision && opening.value &&
+           opening.value->precision == Precision::fp8;
+  });
+}
+
 double cost_of(const UpgradeOption& option, const Prices& prices) {
   return option.purchase + option.engineer_days * prices.engineer_day.value_or(0) +
          option.effort * prices.effort_point.value_or(0);

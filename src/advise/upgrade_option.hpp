@@ -85,6 +85,9 @@ struct UpgradeOption {
   OptionKind kind() const;
 };
 
+/// Whether the option lets matrix products run in fp8.
+bool opens_fp8(const UpgradeOption& option);
+
 /// What the user's file says of money. Amounts are in the user's currency.
 struct Prices {
   std::optional<double> device_hour;

@@ -88,13 +88,6 @@ AdviceGoal read_goal(const Flags& flags, Errors& faults) {
   return AdviceGoal::speed;
 }
 
-bool opens_fp8(const UpgradeOption& option) {
-  return std::ranges::any_of(option.opens, [](const Opening& opening) {
-    return opening.knob == OpenedKnob::precision && opening.value &&
-           opening.value->precision == Precision::fp8;
-  });
-}
-
 /// A price given by flag counts where the file of options states none.
 std::optional<double> device_price(const Prices& prices, const Cluster& cluster) {
   return prices.device_hour ? prices.device_hour : cluster.price_per_device_hour;

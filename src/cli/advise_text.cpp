@@ -254,13 +254,6 @@ class AdviceWriter {
   const Terminal& terminal_;
 };
 
-bool opens_fp8(const UpgradeOption& option) {
-  return std::ranges::any_of(option.opens, [](const Opening& opening) {
-    return opening.knob == OpenedKnob::precision && opening.value &&
-           opening.value->precision == Precision::fp8;
-  });
-}
-
 std::string fp8_note(const AdviseQuestion& question, Language language) {
   if (!question.fp8) return std::string(message(language, "advise.unproven"));
   const PrecisionEvidence& fp8 = *question.fp8;

@@ -5,66 +5,16 @@
 #include <thread>
 
 #include "engine/trainer.hpp"
+#include "measure/product_rate.hpp"
 
 namespace kumihimo {
 namespace {
 
-/// Larger products run no faster; smaller ones are for slow back ends.
-constexpr std::int64_t smallest_side = 256, largest_side = 1024;
-constexpr double long_enough_s = 0.02;
-constexpr double measured_for_s = 0.1;  ///< for each size
-
-/// Square products of one thread, each of 2 side^3 FLOPs.
-class TimedProduct {
- public:
-  TimedProduct(Kernels& kernels, Workspace& workspace, std::int64_t side, DType dtype)
-      : kernels_(kernels),
-        scope_(workspace),
-        a_(workspace.take(side, side, dtype)),
-        b_(workspace.take(side, side, dtype)),
-        c_(workspace.take(side, side, dtype)),
-        flop_(2.0 * static_cast<double>(side * side * side)) {
-    for (const Matrix& x : {a_, b_, c_}) kernels.fill(x, 0.5f);
-  }
-
-  double seconds(RankClock& clock) {
-    const double begin_s = clock.now_s();
-    kernels_.matmul(a_, Transpose::no, b_, Transpose::yes, c_, Accumulate::no);
-    return clock.now_s() - begin_s;
-  }
-
-  /// The best of `measured_for_s`, FLOP/s: what disturbs a product only slows it.
-  double rate(RankClock& clock) {
-    const double begin_s = clock.now_s();
-    double best = 0;
-    do {
-      best = std::max(best, flop_ / seconds(clock));
-    } while (clock.now_s() - begin_s < measured_for_s);
-    return best;
-  }
-
- private:
-  Kernels& kernels_;
-  Workspace::Scope scope_;
-  Matrix a_, b_, c_;
-  double flop_;
-};
-
-/// The best of products of several sizes, up to one that takes long enough to be timed well: which
-/// size is best differs between processors, precisions and back ends.
 double measure_core(RankClock& clock, Backend backend, DType dtype) {
   DeviceMemory memory(make_host_memory());
   Workspace workspace(memory);
   const std::unique_ptr<Kernels> kernels = make_kernels(backend, 1, workspace);
-  double best = 0;
-  for (std::int64_t side = 64; side <= largest_side; side *= 2) {
-    TimedProduct product(*kernels, workspace, side, dtype);
-    product.seconds(clock);  // the first of a size compiles its code
-    const bool last = product.seconds(clock) >= long_enough_s || side == largest_side;
-    if (side >= smallest_side || last) best = std::max(best, product.rate(clock));
-    if (last) break;
-  }
-  return best;
+  return best_product_rate(*kernels, workspace, dtype, [&] { return clock.now_s(); });
 }
 
 /// Ranks that share this machine: the launcher says.

@@ -18,10 +18,6 @@ namespace {
 constexpr int bar_cells = 30;
 constexpr std::size_t most_stages = 16;
 
-std::string heading(std::string_view text, const Terminal& terminal) {
-  return "\n" + bold(text, terminal) + "\n";
-}
-
 std::string bar(double share) {
   std::string cells;
   const int full = static_cast<int>(std::lround(share * bar_cells));

@@ -7,6 +7,7 @@
 
 #include "base/units.hpp"
 #include "cli/json_text.hpp"
+#include "cli/planner_json.hpp"
 #include "cli/run_options.hpp"
 #include "cli/table.hpp"
 #include "cli/terminal.hpp"
@@ -100,17 +101,12 @@ Json best_json(const BestUnder& best) {
 }
 
 Json report_json(const InteractionReport& report) {
-  Json json{{"file", report.group.file},
-            {"sheet", report.group.sheet},
-            {"model", report.group.model},
-            {"gpus", report.group.gpus},
-            {"seq_length", report.group.seq_length},
-            {"global_batch_size", report.group.global_batch_size},
-            {"layouts", report.layouts},
-            {"compared", "measured"},
-            {"effects", Json::array()},
-            {"interactions", Json::array()},
-            {"flips", Json::array()}};
+  Json json = group_json(report.group);
+  json.update(Json{{"layouts", report.layouts},
+                   {"compared", "measured"},
+                   {"effects", Json::array()},
+                   {"interactions", Json::array()},
+                   {"flips", Json::array()}});
   for (const MainEffect& effect : report.effects) json["effects"].push_back(effect_json(effect));
   for (const Interaction& one : report.interactions) {
     json["interactions"].push_back({{"effect", effect_json(one.effect)},

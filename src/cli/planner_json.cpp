@@ -77,6 +77,15 @@ Json job_json(const PlannedJob& planned) {
           {"assumptions", planned.assumptions}};
 }
 
+Json group_json(const RunGroup& group) {
+  return {{"file", group.file},
+          {"sheet", group.sheet},
+          {"model", group.model},
+          {"gpus", group.gpus},
+          {"seq_length", group.seq_length},
+          {"global_batch_size", group.global_batch_size}};
+}
+
 Json layout_json(const ParallelLayout& layout) {
   Json offload = Json::array();
   if (layout.offload.optimizer) offload.push_back("optimizer");

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/json_text.hpp"
+#include "cli/number_text.hpp"
+#include "cli/planner_json.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_options.hpp"
 #include "cli/table.hpp"
@@ -14,6 +16,7 @@
 #include "cost/stack_profile_file.hpp"
 #include "search/parallel.hpp"
 #include "sweep/replay.hpp"
+#include "sweep/step_times.hpp"
 
 namespace kumihimo {
 namespace {
@@ -188,7 +191,6 @@ std::vector<Summary> summarise(const ReplayRequest& request,
   return summaries;
 }
 
-std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
 std::string count_text(double count) { return fmt::format("{:.4g}", count); }
 
 std::string text_of(const ReplayRequest& request, const std::vector<PlayedGroup>& played) {
@@ -245,8 +247,7 @@ std::string text_of(const ReplayRequest& request, const std::vector<PlayedGroup>
       to_text(curve));
 }
 
-Json group_json(const PlayedGroup& game) {
-  const RunGroup& group = game.group->group;
+Json game_json(const PlayedGroup& game) {
   Json runs = Json::array();
   for (const ReplayRun& run : game.runs) {
     runs.push_back({{"trials_to_1_percent", run.trials_to_1_percent},
@@ -258,20 +259,16 @@ Json group_json(const PlayedGroup& game) {
                     {"regret", run.regret},
                     {"device_hours", run.device_hours}});
   }
-  return {{"file", group.file},
-          {"sheet", group.sheet},
-          {"model", group.model},
-          {"gpus", group.gpus},
-          {"seq_length", group.seq_length},
-          {"global_batch_size", group.global_batch_size},
-          {"rows", game.group->rows},
-          {"left_out", game.group->left_out},
-          {"layouts", game.group->candidates.size()},
-          {"layouts_that_ran", game.group->ran},
-          {"best_step_time_s", game.group->best_step_s},
-          {"stack", game.stack},
-          {"strategy", to_string(game.strategy)},
-          {"runs", std::move(runs)}};
+  Json json = group_json(game.group->group);
+  json.update(Json{{"rows", game.group->rows},
+                   {"left_out", game.group->left_out},
+                   {"layouts", game.group->candidates.size()},
+                   {"layouts_that_ran", game.group->ran},
+                   {"best_step_time_s", game.group->best_step_s},
+                   {"stack", game.stack},
+                   {"strategy", to_string(game.strategy)},
+                   {"runs", std::move(runs)}});
+  return json;
 }
 
 Json json_of(const ReplayRequest& request, const std::vector<PlayedGroup>& played) {
@@ -291,7 +288,7 @@ Json json_of(const ReplayRequest& request, const std::vector<PlayedGroup>& playe
                          {"curve", std::move(curve)}});
   }
   Json groups = Json::array();
-  for (const PlayedGroup& game : played) groups.push_back(group_json(game));
+  for (const PlayedGroup& game : played) groups.push_back(game_json(game));
   return {{"schema", "kumihimo.replay/1"},         {"clock", "quoted"},
           {"start_up_s", request.cost.start_up_s}, {"trial_steps", request.cost.steps},
           {"tolerance", request.tolerance},        {"seeds", request.seeds},

@@ -111,15 +111,16 @@ ExitCode run_report(const Flags& flags, Errors faults) {
   }
   std::optional<PlanQuestion> question;
   if (plans) question = read_plan_question(flags, faults);
-  // Planning takes seconds: a store that cannot be read is refused before.
-  if (store) collect(faults, Store::open(*store, Database::Mode::read));
+  std::optional<Store> trials;  // opened before planning, which takes seconds
+  if (store) {
+    auto opened = Store::open(*store, Database::Mode::read);
+    collect(faults, opened);
+    if (opened) trials = *std::move(opened);
+  }
   if (!faults.empty()) return refuse(faults);
 
   if (question) add_planned(*question, content);
-  if (store) {
-    const auto added = add_study(*store, content);
-    collect(faults, added);
-  }
+  if (trials) add_study(*trials, content);
   if (const auto path = flags.text("--precision-comparison", faults)) {
     collect(faults, add_precision(*path, content));
   }

@@ -9,6 +9,7 @@
 #include "cli/job_options.hpp"
 #include "report/report_content.hpp"
 #include "search/search.hpp"
+#include "store/store.hpp"
 
 // The content of a report, from each of its sources. Each adds rows and sections; whoever comes
 // first gives the title, and the recommendation unless a later source overrides it.
@@ -23,8 +24,8 @@ void add_plan(const PlannedJob& planned, const SearchRequest& request,
 /// What to change first; its recommendation is the report's.
 void add_advice(const AdviseQuestion& question, const Advice& advice, ReportContent& content);
 
-/// Every trial of a store that says something. Errors: a file that is no store, or damaged.
-Expected<std::monostate> add_study(const std::filesystem::path& path, ReportContent& content);
+/// Every trial of a store that says something. Throws StoreFailure where the file is damaged.
+void add_study(Store& store, ReportContent& content);
 
 /// A document kumihimo.compare-precision/1.
 Expected<std::monostate> add_precision(const std::string& path, ReportContent& content);

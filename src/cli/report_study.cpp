@@ -185,15 +185,13 @@ void add_heat_maps(const std::vector<ReportRow>& group, ReportContent& content) 
 
 }  // namespace
 
-Expected<std::monostate> add_study(const std::filesystem::path& path, ReportContent& content) {
-  auto store = Store::open(path, Database::Mode::read);
-  if (!store) return store.errors();
+void add_study(Store& store, ReportContent& content) {
   const Language language = content.language;
-  const std::vector<Study> studies = store->studies();
+  const std::vector<Study> studies = store.studies();
   std::vector<Trial> told;
   std::vector<ReportRow> rows;
   for (const Study& study : studies) {
-    const std::vector<Trial> trials = store->trials(study.id);
+    const std::vector<Trial> trials = store.trials(study.id);
     for (const Trial& trial : trials) {
       if (trial.state == TrialState::running || trial.state == TrialState::cancelled) continue;
       rows.push_back(row_of(trial, study.name));
@@ -203,15 +201,15 @@ Expected<std::monostate> add_study(const std::filesystem::path& path, ReportCont
                                     text_of(language, "page.study_text", study.kind, trials.size(),
                                             date_text(study.created_unix_s)));
   }
-  for (const MachineRecord& machine : store->machines()) {
+  for (const MachineRecord& machine : store.machines()) {
     content.provenance.emplace_back(std::string(message(language, "page.machine")),
                                     machine.host + ": " + machine.fingerprint);
   }
   content.provenance.emplace_back(std::string(message(language, "page.trials_file")),
-                                  path.filename().string());
+                                  store.path().filename().string());
   const std::vector<ReportRow> group = main_group(rows);
   if (content.title.empty()) {
-    content.title = text_of(language, "page.title", path.filename().string());
+    content.title = text_of(language, "page.title", store.path().filename().string());
     content.subtitle = text_of(language, "page.subtitle_study", rows.size(), studies.size());
   }
   if (!group.empty()) {
@@ -228,7 +226,6 @@ Expected<std::monostate> add_study(const std::filesystem::path& path, ReportCont
   std::ranges::stable_sort(rows, std::greater{},
                            [](const ReportRow& row) { return row.mfu.value_or(-1); });
   content.rows.insert(content.rows.begin(), rows.begin(), rows.end());
-  return std::monostate{};
 }
 
 }  // namespace kumihimo

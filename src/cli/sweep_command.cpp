@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/elapsed.hpp"
 #include "base/units.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/json_text.hpp"
@@ -21,7 +22,6 @@
 namespace kumihimo {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view example =
@@ -34,10 +34,6 @@ constexpr std::string_view example =
       every layout of sixteen ranks with virtual clocks on the links of two nodes)";
 
 constexpr std::size_t most_rows = 12;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 /// This machine as a cluster for the sweep's ranks: from the store, or measured now.
 struct MeasuredHere {
@@ -206,8 +202,8 @@ class SweepDisplay {
 
   void live(std::size_t candidate, const std::vector<LoggedStep>& steps, const StudySoFar& study,
             double spent_s) {
-    if (quiet_ || Clock::now() < next_draw_) return;
-    next_draw_ = Clock::now() + std::chrono::milliseconds(100);
+    if (quiet_ || SteadyClock::now() < next_draw_) return;
+    next_draw_ = SteadyClock::now() + std::chrono::milliseconds(100);
     std::string line = fmt::format("trial {}  {}", study.tried.size() + 1,
                                    short_text(candidates_[candidate].run.layout));
     if (!steps.empty()) {
@@ -264,7 +260,7 @@ class SweepDisplay {
   bool quiet_;
   bool drawn_ = false;
   double forecast_s_ = 0;
-  Clock::time_point next_draw_{};
+  SteadyClock::time_point next_draw_{};
 };
 
 /// The whole of one session, once the request is known to be sound.
@@ -412,7 +408,7 @@ class SweepSession {
   Study study_;
   bool json_;
   std::stop_token stop_;
-  Clock::time_point begin_ = Clock::now();
+  SteadyClock::time_point begin_ = SteadyClock::now();
 };
 
 /// --dry-run: the layouts by what is predicted of them. The store is not touched.

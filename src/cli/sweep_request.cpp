@@ -47,14 +47,6 @@ std::set<std::string> read_vary(const Flags& flags, Errors& faults) {
   return wanted;
 }
 
-std::vector<int> divisors(int number) {
-  std::vector<int> found;
-  for (int i = 1; i <= number; ++i) {
-    if (number % i == 0) found.push_back(i);
-  }
-  return found;
-}
-
 /// Every value of the knobs to vary, the trainer's default of the others; constraints narrow both.
 SearchSpace space_of(const std::set<std::string>& vary, const Constraints& wanted, int ranks) {
   SearchSpace space;
@@ -63,7 +55,7 @@ SearchSpace space_of(const std::set<std::string>& vary, const Constraints& wante
     if (vary.contains(knob)) values = all;
     if (!asked.empty()) values = asked;
   };
-  const std::vector<int> degrees = divisors(ranks);
+  const std::vector<int> degrees = divisors(ranks, ranks);
   choose("tp", space.tensor_parallel, degrees, wanted.tensor_parallel);
   choose("pp", space.pipeline_parallel, degrees, wanted.pipeline_parallel);
   space.data_parallel = wanted.data_parallel;

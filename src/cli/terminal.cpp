@@ -39,6 +39,10 @@ std::string bold(std::string_view text, const Terminal& terminal) {
   return styled(text, "1", terminal);
 }
 
+std::string heading(std::string_view text, const Terminal& terminal) {
+  return "\n" + bold(text, terminal) + "\n";
+}
+
 std::string faint(std::string_view text, const Terminal& terminal) {
   return styled(text, "2", terminal);
 }

@@ -21,6 +21,8 @@ Terminal terminal_of(std::FILE* stream);
 /// `text` in bold, or dimmed, where the terminal has colours.
 std::string bold(std::string_view text, const Terminal& terminal);
 std::string faint(std::string_view text, const Terminal& terminal);
+/// `text` in bold on a line of its own, after an empty one.
+std::string heading(std::string_view text, const Terminal& terminal);
 
 /// Writes to stdout: done, or environment (said on stderr) if that fails, as on a full disk.
 [[nodiscard]] ExitCode print(std::string_view text);

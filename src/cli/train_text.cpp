@@ -12,10 +12,6 @@
 namespace kumihimo {
 namespace {
 
-std::string heading(std::string_view text, const Terminal& terminal) {
-  return "\n" + bold(text, terminal) + "\n";
-}
-
 std::string ranks_text(const TrainingRun& run, const RankSetup& setup) {
   const int threads = run.request.options.threads_per_rank;
   const std::string what = setup.emulated()             ? "emulated, as threads of this process"

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/number_text.hpp"
+#include "cli/planner_json.hpp"
 #include "cli/run_options.hpp"
 #include "cli/table.hpp"
 
@@ -153,21 +154,16 @@ Json memory_judgement_json(const MemoryJudgement& memory) {
           {"recall", optional_json(memory.recall())}};
 }
 
-Json group_json(const GroupReport& report) {
-  Json json{{"file", report.group.file},
-            {"sheet", report.group.sheet},
-            {"model", report.group.model},
-            {"gpus", report.group.gpus},
-            {"seq_length", report.group.seq_length},
-            {"global_batch_size", report.group.global_batch_size},
-            {"rows", report.rows},
-            {"used", report.used},
-            {"skipped", report.skipped},
-            {"step_time", error_json(report.error)},
-            {"spearman", optional_json(report.spearman)},
-            {"regret", nullptr},
-            {"memory", memory_judgement_json(report.memory)},
-            {"own_pick_out_of_memory", nullptr}};
+Json group_report_json(const GroupReport& report) {
+  Json json = group_json(report.group);
+  json.update(Json{{"rows", report.rows},
+                   {"used", report.used},
+                   {"skipped", report.skipped},
+                   {"step_time", error_json(report.error)},
+                   {"spearman", optional_json(report.spearman)},
+                   {"regret", nullptr},
+                   {"memory", memory_judgement_json(report.memory)},
+                   {"own_pick_out_of_memory", nullptr}});
   if (report.regret) {
     json["regret"] = {{"value", report.regret->value},
                       {"relative", report.regret->relative},
@@ -201,7 +197,7 @@ std::string validation_text(const ValidationReport& report, const Terminal& term
 
 Json validation_json(const ValidationReport& report) {
   Json groups = Json::array();
-  for (const GroupReport& group : report.groups) groups.push_back(group_json(group));
+  for (const GroupReport& group : report.groups) groups.push_back(group_report_json(group));
   return {{"rows", report.rows},
           {"used", report.used},
           {"skipped", report.skipped},

@@ -9,25 +9,21 @@
 #include <thread>
 #include <vector>
 
+#include "base/elapsed.hpp"
 #include "comm/world.hpp"
+#include "measure/product_rate.hpp"
 #include "measure/thread_clock.hpp"
 #include "tensor/device_memory.hpp"
 
 namespace kumihimo {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
 /// The best of some runs within `for_s`: what is in the way only makes them slower.
 template <class Work>
 double least_seconds(double for_s, Work work) {
   work();
   double least = 1e9;
-  const auto begin = Clock::now();
+  const auto begin = SteadyClock::now();
   do {
     const double start = thread_seconds();
     work();
@@ -37,21 +33,10 @@ double least_seconds(double for_s, Work work) {
 }
 
 double product_flop_per_s(DType dtype) {
-  constexpr std::int64_t side = 1024;
   DeviceMemory memory(make_host_memory());
   Workspace workspace(memory);
   const auto kernels = make_cpu_kernels(workspace, 1);
-  if (!kernels) return 0;
-  const Workspace::Scope scope(workspace);
-  const auto filled = [&] {
-    const Matrix x = workspace.take(side, side, dtype);
-    (*kernels)->fill(x, 0.5f);
-    return x;
-  };
-  const Matrix a = filled(), b = filled(), c = filled();
-  const double least = least_seconds(
-      0.3, [&] { (*kernels)->matmul(a, Transpose::no, b, Transpose::yes, c, Accumulate::no); });
-  return 2.0 * side * side * side / least;
+  return kernels ? best_product_rate(**kernels, workspace, dtype, thread_seconds) : 0;
 }
 
 double copy_bandwidth() {

@@ -1,5 +1,7 @@
 #include "runs/run_rows.hpp"
 
+#include <charconv>
+
 #include "base/csv.hpp"
 #include "base/files.hpp"
 #include "runs/measured_run.hpp"
@@ -29,6 +31,12 @@ Expected<std::vector<RunRow>> parse_run_rows(std::string_view text, std::string_
     rows.push_back(std::move(row));
   }
   return rows;
+}
+
+double number_in_cell(const std::string& cell) {
+  double value = 0;
+  std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  return value;
 }
 
 Expected<std::vector<RunRow>> read_run_rows(const std::filesystem::path& path) {

@@ -24,6 +24,9 @@ struct RunRow {
   bool operator==(const RunRow&) const = default;
 };
 
+/// The number that a cell begins with; 0 where there is none.
+double number_in_cell(const std::string& cell);
+
 /// The rows of a file in the schema; columns that it lacks are empty, unknown ones are passed over.
 /// Whatever read_runs refuses is refused here, with the same messages.
 Expected<std::vector<RunRow>> read_run_rows(const std::filesystem::path& path);

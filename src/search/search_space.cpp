@@ -11,16 +11,6 @@ constexpr std::int64_t most_virtual_stages = 16;
 constexpr std::int64_t tokens_worth_a_context_rank = 8192;
 
 /// Whole numbers from 1 to `limit` that divide `number`.
-std::vector<int> divisors(std::int64_t number, std::int64_t limit) {
-  std::vector<int> result;
-  const std::int64_t last = std::min({number, limit, std::int64_t{1} << 20});
-  for (std::int64_t candidate = 1; candidate <= last; ++candidate) {
-    if (number % candidate == 0) result.push_back(static_cast<int>(candidate));
-  }
-  if (result.empty()) result.push_back(1);
-  return result;
-}
-
 std::vector<int> context_degrees(std::int64_t seq_length, std::int64_t devices) {
   std::vector<int> result{1};
   while (seq_length / (2 * result.back()) >= tokens_worth_a_context_rank &&
@@ -48,6 +38,16 @@ std::vector<int> zero_stages(const FrameworkDefaults& defaults) {
 }
 
 }  // namespace
+
+std::vector<int> divisors(std::int64_t number, std::int64_t limit) {
+  std::vector<int> result;
+  const std::int64_t last = std::min({number, limit, std::int64_t{1} << 20});
+  for (std::int64_t candidate = 1; candidate <= last; ++candidate) {
+    if (number % candidate == 0) result.push_back(static_cast<int>(candidate));
+  }
+  if (result.empty()) result.push_back(1);
+  return result;
+}
 
 std::int64_t SearchSpace::size() const {
   constexpr std::size_t largest = std::numeric_limits<std::int64_t>::max();

@@ -62,4 +62,7 @@ Precision default_precision(const Device& device, const StackProfile& profile);
 SearchSpace default_space(const TrainingJob& job, const Cluster& cluster, std::int64_t devices,
                           const StackProfile& profile);
 
+/// Degrees of a knob: the divisors of `number` up to `limit`; 1 where there is none.
+std::vector<int> divisors(std::int64_t number, std::int64_t limit);
+
 }  // namespace kumihimo

@@ -1,7 +1,6 @@
 #include "store/store.hpp"
 
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <fmt/format.h>
 #include <utility>
@@ -174,12 +173,6 @@ Study read_study(Statement& row) {
   return study;
 }
 
-double number_of(const std::string& cell) {
-  double value = 0;
-  std::from_chars(cell.data(), cell.data() + cell.size(), value);
-  return value;
-}
-
 }  // namespace
 
 std::string_view to_string(TrialState state) { return name_in(state_names, state); }
@@ -191,8 +184,8 @@ std::optional<TrialClock> parse_trial_clock(std::string_view name) {
   return value_in<TrialClock>(clock_names, name);
 }
 
-double Trial::step_time_s() const { return number_of(run[RunColumn::step_time_s]); }
-double Trial::mfu() const { return number_of(run[RunColumn::mfu]); }
+double Trial::step_time_s() const { return number_in_cell(run[RunColumn::step_time_s]); }
+double Trial::mfu() const { return number_in_cell(run[RunColumn::mfu]); }
 
 Expected<Store> Store::open(const std::filesystem::path& path, Database::Mode mode) {
   Expected<Database> database = open_store_database(path, mode);

@@ -1,6 +1,5 @@
 #include "sweep/process_trials.hpp"
 
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -8,21 +7,16 @@
 #include <fstream>
 #include <thread>
 
+#include "base/elapsed.hpp"
 #include "layout/layout_text.hpp"
 #include "sweep/candidates.hpp"
 
 namespace kumihimo {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::chrono::milliseconds between_looks{20};
 /// Exit codes of `kumihimo train` (docs).
 constexpr int train_done = 0, train_bad_input = 2, train_out_of_memory = 3;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 /// The last line that a trial wrote: mostly why it ended.
 std::string last_line(const std::filesystem::path& path) {
@@ -36,12 +30,6 @@ std::string last_line(const std::filesystem::path& path) {
 }
 
 std::string number_text(double value) { return fmt::format("{}", value); }
-
-double number_of(const std::string& text) {
-  double value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
 
 /// What ended a process that was not asked to: the kernel's out-of-memory killer sends SIGKILL.
 void judge_exit(int code, const std::filesystem::path& output, Outcome& outcome) {
@@ -102,7 +90,7 @@ Trial ProcessTrials::recorded(std::size_t candidate, std::int64_t repetition) co
 }
 
 Outcome ProcessTrials::run_again(std::size_t candidate, std::int64_t repetition) {
-  const auto begin = Clock::now();
+  const auto begin = SteadyClock::now();
   Trial trial = recorded(candidate, repetition);
   trial.id = store_.begin_trial(trial);
   std::vector<LoggedStep> steps;
@@ -142,7 +130,7 @@ Outcome ProcessTrials::measure(std::size_t candidate, Trial& trial,
       command.arguments.push_back(std::move(word));
     }
   }
-  const auto begin = Clock::now();
+  const auto begin = SteadyClock::now();
   Outcome outcome;
   StepLog log(log_path);
   std::vector<double> timed;
@@ -219,7 +207,7 @@ Outcome outcome_of(const Trial& trial) {
   outcome.step_time_s = trial.step_time_s();
   outcome.step_time_error = trial.step_time_spread.value_or(0) / 1.96;
   const std::string& memory = trial.run[RunColumn::memory_gb];
-  if (!memory.empty()) outcome.memory_gib = number_of(memory);
+  if (!memory.empty()) outcome.memory_gib = number_in_cell(memory);
   return outcome;
 }
 

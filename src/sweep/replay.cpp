@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "layout/layout_text.hpp"
+#include "sweep/step_times.hpp"
 
 namespace kumihimo {
 namespace {
@@ -94,13 +95,6 @@ class PlaysOn : public Strategy {
 };
 
 }  // namespace
-
-double median(std::vector<double> values) {
-  KUMIHIMO_CHECK(!values.empty());
-  std::ranges::sort(values);
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
 
 std::vector<RecordedGroup> recorded_groups(std::span<const PredictableRun> runs,
                                            const TrialCost& cost, std::size_t least) {

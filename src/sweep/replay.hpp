@@ -60,8 +60,4 @@ struct ReplayRun {
 
 ReplayRun replay(const RecordedGroup& group, const StrategyOptions& options);
 
-/// The value below which half of them lie; of an even number, the mean of the two in the middle.
-/// Requires one at least.
-double median(std::vector<double> values);
-
 }  // namespace kumihimo

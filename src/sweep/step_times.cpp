@@ -41,16 +41,19 @@ std::vector<LoggedStep> StepLog::read_new() {
   return steps;
 }
 
+double median(std::vector<double> values) {
+  KUMIHIMO_CHECK(!values.empty());
+  std::ranges::sort(values);
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
 StepSummary summarise_steps(const std::vector<double>& seconds) {
   KUMIHIMO_CHECK(!seconds.empty());
   std::vector<double> sorted = seconds;
   std::ranges::sort(sorted);
   const auto count = static_cast<std::int64_t>(sorted.size());
-  const auto middle_of = [](const std::vector<double>& values) {
-    const std::size_t half = values.size() / 2;
-    return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-  };
-  StepSummary summary{.timed_steps = count, .median_s = middle_of(sorted)};
+  StepSummary summary{.timed_steps = count, .median_s = median(sorted)};
   // Ranks that enclose the median with 95 %; with fewer than six steps not even the extremes do.
   const double half_width = 0.98 * std::sqrt(static_cast<double>(count));
   const auto low = std::max<std::int64_t>(
@@ -61,9 +64,8 @@ StepSummary summarise_steps(const std::vector<double>& seconds) {
       summary.median_s;
   std::vector<double> deviations;
   for (const double value : sorted) deviations.push_back(std::abs(value - summary.median_s));
-  std::ranges::sort(deviations);
   constexpr double normal = 1.4826, far = 5;
-  const double limit = far * normal * middle_of(deviations);
+  const double limit = far * normal * median(deviations);
   for (const double deviation : deviations) summary.outliers += deviation > limit && limit > 0;
   return summary;
 }

@@ -52,6 +52,10 @@ struct StepSummary {
   std::int64_t outliers = 0;
 };
 
+/// The value below which half of them lie; of an even number, the mean of the two in the middle.
+/// Requires one at least.
+double median(std::vector<double> values);
+
 /// Of the steps after the warm-up. The interval is that of order statistics: it assumes nothing
 /// about how step times are distributed (Conover 1999, section 3.2). Requires a step.
 StepSummary summarise_steps(const std::vector<double>& seconds);

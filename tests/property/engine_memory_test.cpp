@@ -10,6 +10,7 @@
 #include "layout/layout_text.hpp"
 #include "layout/validate.hpp"
 #include "schedule/schedule.hpp"
+#include "support/small_models.hpp"
 #include "support/training_runs.hpp"
 
 namespace kumihimo {
@@ -29,15 +30,9 @@ TransformerShape llama() {
 }
 
 TransformerShape tied_gpt() {
-  TransformerShape model = llama();
+  TransformerShape model = testing::as_gpt(llama());
   model.name = "tied gpt";
-  model.kv_heads = 8;
-  model.norm = NormKind::layer_norm;
-  model.norm_bias = model.qkv_bias = model.output_bias = model.mlp_bias = true;
-  model.activation = Activation::gelu;
-  model.positions = Positions::learned;
   model.max_positions = 64;
-  model.tied_embeddings = true;
   return model;
 }
 

@@ -23,16 +23,20 @@ inline TransformerShape small_llama() {
   return model;
 }
 
-/// All biases, tied embeddings.
-inline TransformerShape small_gpt() {
-  TransformerShape model = small_llama();
-  model.name = "small gpt";
-  model.kv_heads = 4;
+/// The same size, as GPT-2 is made: all biases, tied embeddings, learned positions.
+inline TransformerShape as_gpt(TransformerShape model) {
+  model.kv_heads = model.heads;
   model.norm = NormKind::layer_norm;
   model.norm_bias = model.qkv_bias = model.output_bias = model.mlp_bias = true;
   model.activation = Activation::gelu;
   model.positions = Positions::learned;
   model.tied_embeddings = true;
+  return model;
+}
+
+inline TransformerShape small_gpt() {
+  TransformerShape model = as_gpt(small_llama());
+  model.name = "small gpt";
   return model;
 }
 

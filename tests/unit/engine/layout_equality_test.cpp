@@ -4,6 +4,7 @@
 
 #include "layout/layout_text.hpp"
 #include "layout/validate.hpp"
+#include "support/small_models.hpp"
 #include "support/training_runs.hpp"
 
 namespace kumihimo {
@@ -11,31 +12,8 @@ namespace {
 
 constexpr std::int64_t steps = 2;
 
-TransformerShape small_llama() {
-  TransformerShape model;
-  model.name = "small llama";
-  model.layers = 4;
-  model.hidden = 32;
-  model.heads = 4;
-  model.kv_heads = 2;
-  model.head_dim = 8;
-  model.ffn_hidden = 48;
-  model.vocab = 50;  // no tp but 1 and 2 divides it
-  model.max_positions = 64;
-  return model;
-}
-
-TransformerShape small_gpt() {
-  TransformerShape model = small_llama();
-  model.name = "small gpt";
-  model.kv_heads = 4;
-  model.norm = NormKind::layer_norm;
-  model.norm_bias = model.qkv_bias = model.output_bias = model.mlp_bias = true;
-  model.activation = Activation::gelu;
-  model.positions = Positions::learned;
-  model.tied_embeddings = true;
-  return model;
-}
+using testing::small_gpt;
+using testing::small_llama;
 
 TrainingOptions options_for(const TransformerShape& model, const ParallelLayout& layout) {
   TrainingOptions options;
@@ -113,12 +91,13 @@ TEST_P(LayoutEquality, EveryLayoutGivesTheLossesOfOneRank) {
     expect_equal(testing::train(options_for(model, layouts[i]), steps), one, 1e-5, layouts[i]);
     if (::testing::Test::HasFailure()) break;
   }
-  std::cout << tried << " of " << layouts.size() << " layouts, loss " << one.losses[0] << " then " << one.losses.back() << "\n";
+  std::cout << tried << " of " << layouts.size() << " layouts, loss " << one.losses[0] << " then "
+            << one.losses.back() << "\n";
   RecordProperty("layouts", tried);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, LayoutEquality,
-                         ::testing::Values(small_llama(), small_gpt()), [](const auto& test) {
+INSTANTIATE_TEST_SUITE_P(Models, LayoutEquality, ::testing::Values(small_llama(), small_gpt()),
+                         [](const auto& test) {
                            return test.param.positions == Positions::rotary ? "Llama" : "Gpt";
                          });
 

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "sweep/step_times.hpp"
+#include "sweep/step_times.hpp"
 #include "unit/sweep/made_up_job.hpp"
 
 namespace kumihimo {
