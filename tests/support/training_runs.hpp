@@ -1,12 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "engine/trainer.hpp"
+#include "tensor/gpu.hpp"
 
 namespace kumihimo::testing {
 
@@ -73,12 +76,18 @@ inline void add_pieces(Trainer& trainer, std::map<std::string, double>& squares,
   }
 }
 
-/// Trains `steps` steps on threads.
+/// Opens a rank's GPU, where it has one.
+using OpenGpu = std::function<std::unique_ptr<Gpu>(int rank)>;
+
+/// Trains `steps` steps on threads, which share a GPU if there is one.
 inline RunResult train(const TrainingOptions& options, std::int64_t steps,
-                       bool keep_weights = false) {
+                       bool keep_weights = false, const OpenGpu& open_gpu = nullptr) {
   RunResult result;
   std::mutex mutex;
-  run_threads(static_cast<int>(options.layout.devices()), [&](World& world) {
+  run_threads(static_cast<int>(options.layout.devices()), [&](World& host) {
+    const std::unique_ptr<Gpu> gpu = open_gpu ? open_gpu(host.rank()) : nullptr;
+    const std::unique_ptr<World> on_gpu = gpu ? host.sharing(*gpu) : nullptr;
+    World& world = on_gpu ? *on_gpu : host;
     Trainer trainer(world, options,
                     learnable_tokens(options.seed, options.job.seq_length, options.job.model.vocab));
     for (std::int64_t step = 0; step < steps; ++step) {
