@@ -5,7 +5,7 @@
 // threads are fibers and misuse is an exception: see tensor/cuda_emulation/simt.hpp.
 //
 //   threadIdx, blockIdx, blockDim, gridDim, __syncthreads, __syncwarp, __shfl_*_sync   as in CUDA
-//   Bf16, widened, narrowed, fp8_code, fast_exp2, bits_of, float_of       numbers
+//   Bf16, widened, narrowed, narrowed_pair, fp8_code, fast_exp2, bits_of   numbers
 //   SharedMemory, SharedPointer<T>                                        dynamic shared memory
 //   Vector<T, count>, load_vector, store_vector                           up to 16 bytes at once
 //   copy_async, commit_copies, wait_for_copies                            cp.async
@@ -41,8 +41,13 @@ __device__ __forceinline__ float widened(Bf16 value) {
 __device__ __forceinline__ Bf16 narrowed(float value) {
   return {__bfloat16_as_ushort(__float2bfloat16_rn(value))};
 }
+/// Two in one register, the first in the lower half.
+__device__ __forceinline__ std::uint32_t narrowed_pair(float first, float second) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
+  return std::uint32_t{__bfloat16_as_ushort(pair.x)} |
+         (std::uint32_t{__bfloat16_as_ushort(pair.y)} << 16);
+}
 __device__ __forceinline__ std::uint32_t bits_of(float value) { return __float_as_uint(value); }
-__device__ __forceinline__ float float_of(std::uint32_t bits) { return __uint_as_float(bits); }
 
 /// 2^x to within 2^-22, in one instruction: for exponents that are rounded soon after.
 __device__ __forceinline__ float fast_exp2(float x) {
@@ -102,12 +107,20 @@ __device__ __forceinline__ std::uint32_t shared_address(const void* shared) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
 }
 
-/// Begins to copy 16 bytes, or zeros where not valid (`from` is not read, but must be aligned).
-template <class T>
+/// Begins to copy 16 or 4 bytes, or zeros where not valid (`from` is not read, but must be
+/// aligned).
+template <int bytes, class T>
 __device__ __forceinline__ void copy_async(SharedPointer<T> to, const T* from, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
-               "r"(valid ? 16 : 0)
-               : "memory");
+  static_assert(bytes == 16 || bytes == 4);
+  if constexpr (bytes == 16) {  // past the L1 cache
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+                 "l"(from), "r"(valid ? 16 : 0)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(to)),
+                 "l"(from), "r"(valid ? 4 : 0)
+                 : "memory");
+  }
 }
 /// What has begun since the last call is one group.
 __device__ __forceinline__ void commit_copies() {

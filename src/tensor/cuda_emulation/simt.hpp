@@ -46,8 +46,10 @@ inline Bf16 narrowed(float value) {
   return {value == value ? to_bf16(value) : std::uint16_t{0x7fff}};
 }
 
+inline std::uint32_t narrowed_pair(float first, float second) {
+  return narrowed(first).bits | (std::uint32_t{narrowed(second).bits} << 16);
+}
 inline std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
-inline float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 inline float fast_exp2(float x) { return std::exp2(x); }
 
 template <bool e4m3>
@@ -218,11 +220,13 @@ void store_vector(const SharedPointer<T>& to, const Vector<T, count>& vector) {
   std::memcpy(Machine::current().write_shared(to.checked(bytes), bytes), &vector, sizeof vector);
 }
 
-template <class T>
+template <int bytes, class T>
 void copy_async(const SharedPointer<T>& to, const T* from, bool valid) {
-  static const std::byte zeros[16] = {};
-  check_aligned<std::byte, 16>(reinterpret_cast<const std::byte*>(from));
-  Machine::current().copy_async(to.checked(16), valid ? static_cast<const void*>(from) : zeros, 16);
+  static_assert(bytes == 16 || bytes == 4);
+  static const std::byte zeros[bytes] = {};
+  check_aligned<std::byte, bytes>(reinterpret_cast<const std::byte*>(from));
+  Machine::current().copy_async(to.checked(bytes), valid ? static_cast<const void*>(from) : zeros,
+                                bytes);
 }
 inline void commit_copies() { Machine::current().commit_copies(); }
 template <int groups_left>
