@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "tensor/cuda/simt.hpp"
+#include "tensor/cuda/simt/simt.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
 
 namespace kumihimo::testing {

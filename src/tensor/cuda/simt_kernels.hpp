@@ -24,7 +24,7 @@ struct MatrixBatch {
 /// same bits on every run and on every GPU, since how work is cut follows from shapes alone. What
 /// each operation does is said in tensor/kernels.hpp.
 ///
-/// The kernels (*.cu) are written in the vocabulary of tensor/cuda/simt.hpp, so that they compile
+/// The kernels (simt/*.cu) are written in the vocabulary of tensor/cuda/simt/simt.hpp, so that they compile
 /// for a GPU and, in the tests, for an emulation of one on the host.
 class SimtKernels : public Kernels {
  public:

@@ -12,7 +12,7 @@
 #include "tensor/cuda_emulation/machine.hpp"
 #include "tensor/float_formats.hpp"
 
-// What tensor/cuda/simt.hpp means on the emulated GPU. Conversions round as the hardware does, NaN
+// What tensor/cuda/simt/simt.hpp means on the emulated GPU. Conversions round as the hardware does, NaN
 // included. Products of matrix units are exact and summed in fp32, in the order of k; the hardware
 // may round sums in another way (it truncates below the largest term's last places).
 

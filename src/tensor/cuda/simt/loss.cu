@@ -1,6 +1,6 @@
 #include "base/check.hpp"
-#include "tensor/cuda/over_elements.hpp"
-#include "tensor/cuda/reductions.hpp"
+#include "tensor/cuda/simt/over_elements.hpp"
+#include "tensor/cuda/simt/reductions.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
 
 namespace KUMIHIMO_CUDA_NAMESPACE {

@@ -1,6 +1,6 @@
 #include "tensor/attention_heads.hpp"
-#include "tensor/cuda/over_elements.hpp"
-#include "tensor/cuda/reductions.hpp"
+#include "tensor/cuda/simt/over_elements.hpp"
+#include "tensor/cuda/simt/reductions.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
 
 // Attention that holds the scores of all pairs of tokens: what flash attention is measured against.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "tensor/cuda/elements.hpp"
+#include "tensor/cuda/simt/elements.hpp"
 
 // One number of a whole matrix: each block takes a share of it, and leaves what it found in the
 // workspace; a last block puts that together, in order.

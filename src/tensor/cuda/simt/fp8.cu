@@ -1,8 +1,8 @@
 #include <bit>
 
 #include "base/check.hpp"
-#include "tensor/cuda/over_matrix.hpp"
-#include "tensor/cuda/reductions.hpp"
+#include "tensor/cuda/simt/over_matrix.hpp"
+#include "tensor/cuda/simt/reductions.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
 #include "tensor/float_formats.hpp"
 

@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "base/check.hpp"
-#include "tensor/cuda/simt.hpp"
+#include "tensor/cuda/simt/simt.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
 #include "tensor/matrix.hpp"
 

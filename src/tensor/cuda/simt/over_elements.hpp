@@ -1,6 +1,6 @@
 #pragma once
 
-#include "tensor/cuda/elements.hpp"
+#include "tensor/cuda/simt/elements.hpp"
 
 // Operations on each element by itself. Bound by memory: each thread moves 16 bytes of each matrix.
 

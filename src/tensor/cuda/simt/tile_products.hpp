@@ -2,7 +2,7 @@
 
 #include <type_traits>
 
-#include "tensor/cuda/simt.hpp"
+#include "tensor/cuda/simt/simt.hpp"
 
 // Products of small matrices, each by one warp. Sums are 16 rows of 8 x tiles columns, spread over
 // the lanes as the matrix unit does it: with g = lane / 4 and t = lane % 4, sums[tile] of a lane

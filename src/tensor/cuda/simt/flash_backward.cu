@@ -1,4 +1,4 @@
-#include "tensor/cuda/flash_tiles.hpp"
+#include "tensor/cuda/simt/flash_tiles.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
 
 // FlashAttention-2 (Dao 2023, arXiv:2307.08691), backward. With p computed again from log_sum_exp,

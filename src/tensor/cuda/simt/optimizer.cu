@@ -1,7 +1,7 @@
 #include "base/check.hpp"
-#include "tensor/cuda/over_elements.hpp"
-#include "tensor/cuda/over_matrix.hpp"
-#include "tensor/cuda/reductions.hpp"
+#include "tensor/cuda/simt/over_elements.hpp"
+#include "tensor/cuda/simt/over_matrix.hpp"
+#include "tensor/cuda/simt/reductions.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
 
 namespace KUMIHIMO_CUDA_NAMESPACE {

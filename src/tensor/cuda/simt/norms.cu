@@ -1,7 +1,7 @@
 #include "base/check.hpp"
-#include "tensor/cuda/column_sums.hpp"
-#include "tensor/cuda/over_elements.hpp"
-#include "tensor/cuda/reductions.hpp"
+#include "tensor/cuda/simt/column_sums.hpp"
+#include "tensor/cuda/simt/over_elements.hpp"
+#include "tensor/cuda/simt/reductions.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
 
 // RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467), for which the mean is taken as 0, and

@@ -1,5 +1,5 @@
 #include "base/check.hpp"
-#include "tensor/cuda/over_elements.hpp"
+#include "tensor/cuda/simt/over_elements.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
 
 namespace KUMIHIMO_CUDA_NAMESPACE {

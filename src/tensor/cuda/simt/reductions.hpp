@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "tensor/cuda/elements.hpp"
+#include "tensor/cuda/simt/elements.hpp"
 
 // Sums and maxima over the threads of a warp and of a block, in an order that is always the same:
 // every thread gets the same bits.

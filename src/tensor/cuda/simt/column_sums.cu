@@ -1,6 +1,6 @@
 #include "base/check.hpp"
-#include "tensor/cuda/column_sums.hpp"
-#include "tensor/cuda/elements.hpp"
+#include "tensor/cuda/simt/column_sums.hpp"
+#include "tensor/cuda/simt/elements.hpp"
 
 namespace KUMIHIMO_CUDA_NAMESPACE {
 namespace {

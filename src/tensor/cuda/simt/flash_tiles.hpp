@@ -1,9 +1,9 @@
 #pragma once
 
 #include "tensor/attention_heads.hpp"
-#include "tensor/cuda/elements.hpp"
-#include "tensor/cuda/reductions.hpp"
-#include "tensor/cuda/tile_products.hpp"
+#include "tensor/cuda/simt/elements.hpp"
+#include "tensor/cuda/simt/reductions.hpp"
+#include "tensor/cuda/simt/tile_products.hpp"
 
 // What the kernels of flash attention have in common: how work is cut into tiles, and how tiles
 // come from memory and go back.
