@@ -1,6 +1,8 @@
 # What the engine can use on this machine. A missing package costs a back end, never the build.
 #   KUMIHIMO_CPU_BACKEND   cpu (oneDNN, Highway, OpenMP) or no_cpu
 #   KUMIHIMO_MPI_BACKEND   mpi or no_mpi
+#   KUMIHIMO_CUDA_BACKEND  cuda_module or no_cuda (cmake/CudaModules.cmake)
+#   KUMIHIMO_NCCL_BACKEND  nccl_module or no_nccl
 #   kumihimo_xxhash        checksums of saved states (needed)
 option(KUMIHIMO_CPU "Use oneDNN and Highway for the engine's CPU kernels, where found" ON)
 option(KUMIHIMO_MPI "Use MPI, where found" ON)
@@ -37,4 +39,7 @@ find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 add_library(kumihimo_xxhash INTERFACE)
 target_include_directories(kumihimo_xxhash SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
 
-message(STATUS "Engine back ends: ${KUMIHIMO_CPU_BACKEND}, ${KUMIHIMO_MPI_BACKEND}")
+include(CudaModules)
+
+message(STATUS "Engine back ends: ${KUMIHIMO_CPU_BACKEND}, ${KUMIHIMO_MPI_BACKEND}, "
+               "${KUMIHIMO_CUDA_BACKEND}, ${KUMIHIMO_NCCL_BACKEND}")

@@ -73,7 +73,7 @@ TrainingEnd train_rank(World& world, const TrainingRun& run, const std::stop_tok
   start_from_files(trainer, run);
   StateKeeper states(trainer, run);
   std::optional<LastSteps> last_steps;
-  if (request.trace) last_steps.emplace(world, agreement, trainer.recorder());
+  if (request.trace) last_steps.emplace(agreement, trainer.recorder());
   if (reporter != nullptr) {
     reporter->begin({world.backend(), world.size(), trainer.kernels_description(), peak});
   }

@@ -48,10 +48,10 @@ std::vector<std::int32_t> gather_counts(ProcessGroup& group, std::size_t own) {
 
 }  // namespace
 
-LastSteps::LastSteps(World& world, Agreement& agreement, StepRecorder& recorder)
+LastSteps::LastSteps(Agreement& agreement, StepRecorder& recorder)
     : recorder_(recorder) {
   agreement.barrier();
-  zero_s_ = world.clock().now_s();
+  zero_s_ = recorder.now_s();
   recorder_.keep_spans(true);
 }
 

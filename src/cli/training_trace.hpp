@@ -13,7 +13,7 @@ namespace kumihimo {
 /// What one rank did in the last steps. Made by all ranks together, which sets their clocks' zero.
 class LastSteps {
  public:
-  LastSteps(World& world, Agreement& agreement, StepRecorder& recorder);
+  LastSteps(Agreement& agreement, StepRecorder& recorder);
 
   /// Call after each step: keeps its spans, and forgets those of all but the last steps.
   void end_step();

@@ -42,4 +42,34 @@ class WallClock final : public CommunicationClock {
   void end_communication() override {}
 };
 
+/// The clock of a GPU, read off points of a queue, as seconds of the wall clock.
+class DeviceClock final : public CommunicationClock {
+ public:
+  explicit DeviceClock(DeviceQueue& queue) : queue_(queue) {}
+
+  double now_s() override {
+    settle();
+    return zero_s_;
+  }
+  Moment mark() override { return {0, queue_.timed_point()}; }
+  void settle() override {
+    // A zero that is never old: the GPU tells differences in milliseconds of 24 bits.
+    zero_ = queue_.timed_point();
+    queue_.synchronize();
+    zero_s_ = WallClock().now_s();
+  }
+  double seconds_at(const Moment& moment) override {
+    KUMIHIMO_CHECK(moment.point && zero_);
+    return zero_s_ + moment.point->seconds_since(*zero_);
+  }
+  void advance_to(double /*time_s*/) override {}
+  void begin_communication() override {}
+  void end_communication() override {}
+
+ private:
+  DeviceQueue& queue_;
+  std::shared_ptr<const DeviceQueue::Point> zero_;
+  double zero_s_ = 0;
+};
+
 }  // namespace kumihimo

@@ -3,11 +3,10 @@
 #include <cstdint>
 #include <memory>
 
+#include "tensor/device_queue.hpp"
 #include "tensor/matrix.hpp"
 
 namespace kumihimo {
-
-enum class Reduction : std::uint8_t { sum, max };
 
 /// A message under way. Its matrix may be touched again only after wait().
 class Message {

@@ -20,15 +20,17 @@ namespace kumihimo {
 /// groups that nobody else uses meanwhile.
 ///
 /// After a collective has failed, later ones are not run and fail likewise. The destructor waits
-/// for what is in the queue. If an exception destroys the stream with collectives under way, the
-/// other members may never come to them: it then calls `give_up`, after which they must end with
-/// PeerFailure, here as on the other ranks.
+/// for what is in the queue; on a device, the rank's queue does. If an exception destroys the
+/// stream with collectives under way, the other members may never come to them: it then calls
+/// `give_up`, after which they must end with PeerFailure, here as on the other ranks.
 class QueuedStream : public CommunicationStream {
  public:
   /// `rank_clock` is the rank's own, `stream_clock` the one that the groups made for this stream
   /// move; both outlive the stream. With wall clocks they may be one.
+  /// `rank_queue` is that of the rank's own work, `stream_queue` that of the groups: the rank's
+  /// matrices are in their memory. Both outlive the stream, and the host's may be one.
   QueuedStream(CommunicationClock& rank_clock, CommunicationClock& stream_clock,
-               std::function<void()> give_up);
+               DeviceQueue& rank_queue, DeviceQueue& stream_queue, std::function<void()> give_up);
   ~QueuedStream() override;
 
   Ticket start_all_reduce(ProcessGroup& group, const Matrix& x) override;
@@ -39,27 +41,35 @@ class QueuedStream : public CommunicationStream {
   StreamSpan wait(Ticket ticket) override;
 
   CommunicationClock& stream_clock() { return stream_clock_; }
+  DeviceQueue& stream_queue() { return stream_queue_; }
   /// Makes a group that nobody else uses this stream's.
   std::unique_ptr<ProcessGroup> take(std::unique_ptr<ProcessGroup> group) {
     return std::make_unique<StreamGroup>(*this, std::move(group));
   }
 
  private:
+  struct Done {
+    StreamSpan span;
+    std::shared_ptr<const DeviceQueue::Point> point;
+  };
   enum class Kind : std::uint8_t { all_reduce, all_gather, reduce_scatter };
   struct Collective {
     Kind kind = Kind::all_reduce;
     std::shared_ptr<ProcessGroup> group;  ///< null once it has run
     Matrix from, to;
     double enqueued_s = 0;
-    StreamSpan span;
+    std::shared_ptr<const DeviceQueue::Point> ready;  ///< what the matrices wait for
+    Done done;
   };
 
   Ticket enqueue(Kind kind, ProcessGroup& group, const Matrix& from, const Matrix& to);
   void run_queue();
-  StreamSpan run(Collective collective);
+  Done run(Collective collective);
 
   CommunicationClock& rank_clock_;
   CommunicationClock& stream_clock_;
+  DeviceQueue& rank_queue_;
+  DeviceQueue& stream_queue_;
   std::function<void()> give_up_;
   int exceptions_at_birth_;
 

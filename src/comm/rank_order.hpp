@@ -8,12 +8,6 @@
 
 namespace kumihimo {
 
-/// Elements first .. first + count - 1 of a matrix.
-struct ElementRange {
-  std::int64_t first = 0;
-  std::int64_t count = 0;
-};
-
 /// What one member reduces of a matrix that all of them reduce together: the ranges of all members
 /// cover `elements` without overlap. They begin at multiples of 64 elements, so that no two members
 /// write to one cache line; some may be empty.

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstring>
-
 #include "comm/preconditions.hpp"
 #include "comm/process_group.hpp"
 
@@ -10,6 +8,9 @@ namespace kumihimo {
 /// The group of one rank, for every back end: collectives are the identity.
 class SoloGroup final : public ProcessGroup {
  public:
+  /// `queue`: of the memory that matrices are in.
+  explicit SoloGroup(DeviceQueue& queue) : queue_(queue) {}
+
   int rank() const override { return 0; }
   int size() const override { return 1; }
 
@@ -36,11 +37,12 @@ class SoloGroup final : public ProcessGroup {
   }
 
  private:
-  static void copy(const Matrix& from, const Matrix& to) {
+  void copy(const Matrix& from, const Matrix& to) {
     check_part(from, to, 1);
-    if (from.data == to.data || from.bytes() == 0) return;
-    std::memcpy(to.data, from.data, static_cast<std::size_t>(from.bytes()));
+    queue_.copy(from.data, to.data, from.bytes());
   }
+
+  DeviceQueue& queue_;
 };
 
 }  // namespace kumihimo

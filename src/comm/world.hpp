@@ -14,24 +14,41 @@
 
 namespace kumihimo {
 
+class Gpu;  // tensor/gpu.hpp
+
 /// Another rank of the job has failed; what() says which, and why where it is known.
 class PeerFailure : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// The time of one rank, in seconds from some moment: the wall clock, or, where ranks are emulated,
-/// a virtual clock that computing and messages advance.
+/// When a rank had done all that it had been given so far: a time, or a point in the queue of its
+/// device whose time is known later.
+struct Moment {
+  double seconds = 0;
+  std::shared_ptr<const DeviceQueue::Point> point;  ///< null: seconds holds
+};
+
+/// The time of one rank, in seconds from some moment: the wall clock; where ranks are emulated, a
+/// virtual clock that computing and messages advance; where they compute on GPUs, the GPU's own
+/// clock, read off points of its queue.
 class RankClock {
  public:
   virtual ~RankClock() = default;
+  /// Waits for what the rank has given its device.
   virtual double now_s() = 0;
+  /// The present moment, without waiting.
+  virtual Moment mark() { return {now_s(), nullptr}; }
+  /// After it, seconds_at() can tell the time of every mark so far that the rank's own work has
+  /// passed or waited for.
+  virtual void settle() {}
+  virtual double seconds_at(const Moment& moment) { return moment.seconds; }
 };
 
 /// When a collective that ran on a communication stream was at work, by the rank's clock.
 struct StreamSpan {
-  double begin_s = 0;
-  double end_s = 0;
+  Moment begin;
+  Moment end;
 };
 
 /// A queue of collectives that run beside the rank's own work, in order, on groups made for it:
@@ -61,9 +78,19 @@ class World {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual RankClock& clock() = 0;
-  /// "threads", "mpi", "emulated".
+  /// "threads", "mpi", "tcp", "emulated".
   virtual std::string_view backend() const = 0;
   bool emulated() const { return backend() == "emulated"; }
+
+  /// The GPU in whose memory the matrices of this world's groups lie, and whose queue the groups
+  /// keep to: a collective that has returned is done for what the rank gives its GPU afterwards.
+  /// Null: the host's memory.
+  virtual Gpu* gpu() { return nullptr; }
+  /// Throws PeerFailure if another rank is known to have failed.
+  virtual void check_peers() {}
+  /// The same ranks with groups on GPU memory, where all of them are threads that share this one
+  /// GPU; null where they are not threads. Called by all. This world and `gpu` outlive it.
+  virtual std::unique_ptr<World> sharing(Gpu& /*gpu*/) { return nullptr; }
 
   virtual std::unique_ptr<CommunicationStream> make_stream() = 0;
 

@@ -69,11 +69,11 @@ class MeasuredStream final : public CommunicationStream {
     return stream_->start_reduce_scatter(group, whole, part);
   }
   StreamSpan wait(Ticket ticket) override {
-    const double begin_s = recorder_.now_s();
-    const StreamSpan span = stream_->wait(ticket);
-    const double end_s = recorder_.now_s();
-    recorder_.add(Activity::data_communication, begin_s, end_s);
-    recorder_.add_on_stream(Activity::data_communication, span, end_s - begin_s);
+    const Moment begin = recorder_.mark();
+    StreamSpan span = stream_->wait(ticket);
+    const Moment end = recorder_.mark();
+    recorder_.add(Activity::data_communication, begin, end);
+    recorder_.add_on_stream(Activity::data_communication, span, begin, end);
     return span;
   }
 

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -61,31 +62,46 @@ class StepRecorder {
   class Span {
    public:
     Span(StepRecorder& recorder, Activity activity)
-        : recorder_(recorder), activity_(activity), begin_s_(recorder.clock_.now_s()) {}
-    ~Span() { recorder_.add(activity_, begin_s_, recorder_.clock_.now_s()); }
+        : recorder_(recorder), activity_(activity), begin_(recorder.clock_.mark()) {}
+    ~Span() { recorder_.add(activity_, begin_, recorder_.clock_.mark()); }
     Span(const Span&) = delete;
     Span& operator=(const Span&) = delete;
 
    private:
     StepRecorder& recorder_;
     Activity activity_;
-    double begin_s_;
+    Moment begin_;
   };
 
+  /// Waits for what the rank has given its device.
   double now_s() { return clock_.now_s(); }
-  void add(Activity activity, double begin_s, double end_s);
-  /// A collective of the stream, for which the rank then waited `exposed_s`.
-  void add_on_stream(Activity activity, const StreamSpan& span, double exposed_s);
+  Moment mark() { return clock_.mark(); }
+  void add(Activity activity, const Moment& begin, const Moment& end);
+  /// A collective of the stream, for which the rank then waited from `begin` to `end`.
+  void add_on_stream(Activity activity, const StreamSpan& span, const Moment& begin,
+                     const Moment& end);
 
   void set_micro_batch(int micro_batch) { micro_batch_ = micro_batch; }
-  /// The sums since the last call.
+  /// The sums since the last call. Waits as now_s.
   StepTimes take_times();
   void keep_spans(bool keep) { keeps_spans_ = keep; }
-  /// The spans since the last call.
-  std::vector<RecordedSpan> take_spans() { return std::exchange(spans_, {}); }
+  /// The spans since the last call. Waits as now_s.
+  std::vector<RecordedSpan> take_spans();
 
  private:
+  /// Something whose times may be known only later.
+  struct Noted {
+    Activity activity = Activity::matmul;
+    std::int32_t micro_batch = -1;
+    Moment begin, end;                 ///< of the rank
+    std::optional<StreamSpan> stream;  ///< of what it waited for
+  };
+
+  /// Turns what was noted into times.
+  void settle();
+
   RankClock& clock_;
+  std::vector<Noted> noted_;
   StepTimes times_;
   std::int32_t micro_batch_ = -1;
   bool keeps_spans_ = false;

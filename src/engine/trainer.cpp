@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "engine/measured_kernels.hpp"
+#include "tensor/gpu.hpp"
 
 namespace kumihimo {
 namespace {
@@ -42,7 +43,7 @@ Expected<std::unique_ptr<Kernels>> try_kernels(Backend backend, int threads, Wor
   switch (backend) {
     case Backend::reference: return make_reference_kernels(workspace);
     case Backend::cpu: return make_cpu_kernels(workspace, threads);
-    case Backend::cuda: return make_cuda_kernels(workspace);
+    case Backend::cuda: break;  // made by the world's device
   }
   KUMIHIMO_CHECK(false);
 }
@@ -57,11 +58,14 @@ Trainer::Trainer(World& world, const TrainingOptions& options, ReadSamples read_
     : options_(options),
       world_(world),
       read_samples_(std::move(read_samples)),
-      memory_(make_host_memory(), options.device_memory),
+      memory_(world.gpu() != nullptr ? world.gpu()->make_memory() : make_host_memory(),
+              options.device_memory),
       workspace_(memory_),
       recorder_(world.clock()),
-      kernels_(
-          measured(make_kernels(options.backend, options.threads_per_rank, workspace_), recorder_)),
+      kernels_(measured(world.gpu() != nullptr
+                            ? world.gpu()->make_kernels(workspace_)
+                            : make_kernels(options.backend, options.threads_per_rank, workspace_),
+                        recorder_)),
       groups_(make_rank_groups(world, options_, recorder_)),
       numbers_(memory_, MemoryCategory::workspace,
                std::max<std::int64_t>(most_numbers, times_of_a_rank * world.size()) *

@@ -35,9 +35,9 @@ struct StepReport {
   Bytes peak_memory_total = 0;   ///< of all categories together, the most that any rank held
 };
 
-/// One rank's part of a training run. All ranks of the world construct it with the same options and
-/// call the same functions in the same order. Memory beyond the budget throws OutOfMemory, most of
-/// it already in the constructor.
+/// One rank's part of a training run, on the world's GPU where it has one. All ranks of the world
+/// construct it with the same options and call the same functions in the same order. Memory beyond
+/// the budget throws OutOfMemory, most of it already in the constructor.
 class Trainer {
  public:
   /// Requires options without faults whose layout has as many devices as the world has ranks.
@@ -95,7 +95,8 @@ class Trainer {
   std::int64_t steps_here_ = 0;  ///< since this object was made
 };
 
-/// The kernels of a back end; an Error where the program was built without it.
+/// The kernels of a back end on the host; an Error where the program was built without it. A GPU's
+/// are made by its Device.
 Expected<std::unique_ptr<Kernels>> try_kernels(Backend backend, int threads, Workspace& workspace);
 /// The same, for ranks: throws std::runtime_error, since flags were checked before any rank
 /// started.

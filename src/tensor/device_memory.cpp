@@ -19,9 +19,9 @@ std::string text_of(Bytes bytes) { return format_bytes(static_cast<double>(bytes
 
 std::string report(MemoryCategory category, Bytes asked, const MemoryByCategory& held,
                    Bytes budget) {
-  std::string text =
-      fmt::format("out of memory: {} more for {} does not fit into {}; held:", text_of(asked),
-                  to_string(category), text_of(budget));
+  const std::string limit = budget > 0 ? text_of(budget) : "this machine";
+  std::string text = fmt::format("out of memory: {} more for {} does not fit into {}; held:",
+                                 text_of(asked), to_string(category), limit);
   for (const MemoryCategory each : all_memory_categories) {
     text += fmt::format(" {} {},", to_string(each), text_of(held[each]));
   }
@@ -100,7 +100,12 @@ void* DeviceMemory::allocate(MemoryCategory category, Bytes bytes) {
   if (budget_ > 0 && bytes > budget_ - held_.total()) {
     throw OutOfMemory(category, bytes, held_, budget_);
   }
-  void* data = raw_->allocate(bytes);
+  void* data = nullptr;
+  try {
+    data = raw_->allocate(bytes);
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory(category, bytes, held_, raw_->capacity());
+  }
   held_[category] += bytes;
   peak_[category] = std::max(peak_[category], held_[category]);
   peak_total_ = std::max(peak_total_, held_.total());

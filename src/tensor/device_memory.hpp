@@ -40,8 +40,8 @@ struct MemoryByCategory {
   Bytes total() const;
 };
 
-/// A rank asked for more than its budget. what() is the report: what was asked for, what each
-/// category holds, the budget.
+/// A rank asked for more than its budget, or than there is. what() is the report: what was asked
+/// for, what each category holds, the budget.
 class OutOfMemory : public std::runtime_error {
  public:
   OutOfMemory(MemoryCategory category, Bytes asked, const MemoryByCategory& held, Bytes budget);
@@ -59,6 +59,8 @@ class RawMemory {
   /// Aligned to 64 bytes and zeroed. Throws std::bad_alloc if there is none.
   virtual void* allocate(Bytes bytes) = 0;
   virtual void release(void* data, Bytes bytes) noexcept = 0;
+  /// All that there is for everybody, or 0 where nobody knows.
+  virtual Bytes capacity() const { return 0; }
 };
 
 std::unique_ptr<RawMemory> make_host_memory();
@@ -90,7 +92,7 @@ class Buffer {
 /// For one thread.
 class DeviceMemory {
  public:
-  /// `budget` 0: as much as there is.
+  /// `budget` 0: as much as there is. Where that is no more, OutOfMemory says so as for a budget.
   explicit DeviceMemory(std::unique_ptr<RawMemory> raw, Bytes budget = 0);
 
   const MemoryByCategory& held() const { return held_; }

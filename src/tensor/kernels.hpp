@@ -234,7 +234,4 @@ std::unique_ptr<Kernels> make_reference_kernels(Workspace& workspace);
 /// threads a rank. An Error where the program was built without them.
 Expected<std::unique_ptr<Kernels>> make_cpu_kernels(Workspace& workspace, int threads);
 
-/// An Error where the program was built without CUDA; so far it always is.
-Expected<std::unique_ptr<Kernels>> make_cuda_kernels(Workspace& workspace);
-
 }  // namespace kumihimo

@@ -22,7 +22,7 @@ class EmulatedWorld final : public World {
 
   std::unique_ptr<CommunicationStream> make_stream() override {
     const CommunicationCall call(clock_);
-    return std::make_unique<QueuedStream>(clock_, stream_clocks_.emplace_back(),
+    return std::make_unique<QueuedStream>(clock_, stream_clocks_.emplace_back(), queue_, queue_,
                                           [this] { data_.give_up(); });
   }
 
@@ -40,6 +40,7 @@ class EmulatedWorld final : public World {
 
  private:
   ThreadWorld& data_;
+  HostQueue queue_;
   const Cluster& cluster_;
   OutgoingLinks outgoing_;
   ComputeClock clock_;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/communication_clock.hpp"
+#include "comm/host_queue.hpp"
 #include "comm/mpi/mpi_group.hpp"
 #include "comm/preconditions.hpp"
 #include "comm/queued_stream.hpp"
@@ -55,7 +56,8 @@ class MpiWorld final : public World {
   std::string_view backend() const override { return "mpi"; }
 
   std::unique_ptr<CommunicationStream> make_stream() override {
-    return std::make_unique<QueuedStream>(clock_, clock_, [this] { given_up_ = true; });
+    return std::make_unique<QueuedStream>(clock_, clock_, queue_, queue_,
+                                          [this] { given_up_ = true; });
   }
 
   std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,
@@ -68,7 +70,7 @@ class MpiWorld final : public World {
  private:
   std::unique_ptr<ProcessGroup> make_own_group(std::span<const int> ranks) {
     const int place = place_among(ranks, rank(), size());
-    if (ranks.size() == 1) return std::make_unique<SoloGroup>();
+    if (ranks.size() == 1) return std::make_unique<SoloGroup>(queue_);
     constexpr int least_largest_tag = 32767;  // what MPI promises
     const int ordinal = groups_made_[{ranks.begin(), ranks.end()}]++;
     return std::make_unique<MpiGroup>(Communicator(ranks, ordinal % least_largest_tag), place,
@@ -76,6 +78,7 @@ class MpiWorld final : public World {
   }
 
   MpiPlace place_;
+  HostQueue queue_;
   WallClock clock_;
   std::atomic<bool> given_up_ = false;
   std::map<std::vector<int>, int> groups_made_;

@@ -1,7 +1,7 @@
 #include "comm/threads/inbox.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <exception>
 
 namespace kumihimo {
 
@@ -25,11 +25,19 @@ bool Inbox::start(ThreadMessage& message) {
   const bool sends = message.end_ == ThreadMessage::End::send;
   const Matrix& from = sends ? message.matrix_ : other.matrix_;
   const Matrix& to = sends ? other.matrix_ : message.matrix_;
-  if (from.bytes() > 0) std::memcpy(to.data, from.data, static_cast<std::size_t>(from.bytes()));
+  std::exception_ptr failure;  // a device's
+  try {
+    message.queue_.wait_for(other.ready_);
+    message.queue_.copy(from.data, to.data, from.bytes());
+    message.copied_ = other.copied_ = message.queue_.point();
+  } catch (...) {
+    failure = std::current_exception();
+  }
   lock.lock();
   message.progress_ = other.progress_ = Progress::through;
   lock.unlock();  // so that who wakes finds the mutex free
   changed_.notify_all();
+  if (failure) std::rethrow_exception(failure);
   return true;
 }
 
@@ -40,7 +48,10 @@ bool Inbox::wait(ThreadMessage& message) {
     return message.progress_ == Progress::through ||
            (closed_ && message.progress_ == Progress::started);
   });
-  return message.progress_ == Progress::through;
+  if (message.progress_ != Progress::through) return false;
+  lock.unlock();
+  message.queue_.wait_for(message.copied_);
+  return true;
 }
 
 void Inbox::withdraw(ThreadMessage& message) noexcept {

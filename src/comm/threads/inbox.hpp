@@ -13,7 +13,7 @@ class ThreadMessage;
 
 /// Where messages to one member of a group meet the member's receives. The n-th send of a
 /// source belongs to the n-th receive from it. Whichever of the two is started second copies the
-/// data and so ends both: no thread need be waiting for a message to go through.
+/// data, on its own queue, and so ends both: no thread need be waiting for a message to go through.
 class Inbox {
  public:
   /// False once the inbox is closed.
@@ -37,8 +37,13 @@ class ThreadMessage final : public Message {
  public:
   enum class End : std::uint8_t { send, receive };
 
-  ThreadMessage(Inbox& inbox, End end, int source, const Matrix& matrix)
-      : inbox_(inbox), end_(end), source_(source), matrix_(matrix) {}
+  ThreadMessage(Inbox& inbox, DeviceQueue& queue, End end, int source, const Matrix& matrix)
+      : inbox_(inbox),
+        queue_(queue),
+        end_(end),
+        source_(source),
+        matrix_(matrix),
+        ready_(queue.point()) {}
   ~ThreadMessage() override { inbox_.withdraw(*this); }
   ThreadMessage(const ThreadMessage&) = delete;
   ThreadMessage& operator=(const ThreadMessage&) = delete;
@@ -53,9 +58,12 @@ class ThreadMessage final : public Message {
   }
 
   Inbox& inbox_;
+  DeviceQueue& queue_;  ///< of the rank that has started this end
   End end_;
   int source_;
   Matrix matrix_;
+  std::shared_ptr<const DeviceQueue::Point> ready_;   ///< until when matrix_ may not be touched
+  std::shared_ptr<const DeviceQueue::Point> copied_;  ///< of a message that is through
   Progress progress_ = Progress::started;
 };
 

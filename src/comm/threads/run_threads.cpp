@@ -5,6 +5,7 @@
 #include "comm/preconditions.hpp"
 #include "comm/queued_stream.hpp"
 #include "comm/solo_group.hpp"
+#include "comm/threads/shared_gpu_world.hpp"
 #include "comm/threads/thread_group.hpp"
 #include "comm/threads/thread_world.hpp"
 #include "tensor/device_memory.hpp"
@@ -39,7 +40,7 @@ std::string text_of(const std::exception_ptr& exception) {
 }  // namespace
 
 std::unique_ptr<CommunicationStream> ThreadWorld::make_stream() {
-  return std::make_unique<QueuedStream>(clock_, clock_, [this] { give_up(); });
+  return std::make_unique<QueuedStream>(clock_, clock_, queue_, queue_, [this] { give_up(); });
 }
 
 std::unique_ptr<ProcessGroup> ThreadWorld::make_group(std::span<const int> ranks,
@@ -49,13 +50,18 @@ std::unique_ptr<ProcessGroup> ThreadWorld::make_group(std::span<const int> ranks
   return dynamic_cast<QueuedStream&>(*stream).take(std::move(group));
 }
 
-std::unique_ptr<ProcessGroup> ThreadWorld::make_own_group(std::span<const int> ranks) {
+std::unique_ptr<ProcessGroup> ThreadWorld::make_own_group(std::span<const int> ranks,
+                                                          DeviceQueue& queue) {
   const int place = place_among(ranks, rank_, size_);
-  if (ranks.size() == 1) return std::make_unique<SoloGroup>();
+  if (ranks.size() == 1) return std::make_unique<SoloGroup>(queue);
   std::vector<int> members(ranks.begin(), ranks.end());
   const int ordinal = groups_made_[members]++;
   return std::make_unique<ThreadGroup>(job_, job_.group_of(std::move(members), ordinal), place,
-                                       static_cast<int>(ranks.size()));
+                                       static_cast<int>(ranks.size()), queue);
+}
+
+std::unique_ptr<World> ThreadWorld::sharing(Gpu& gpu) {
+  return std::make_unique<SharedGpuWorld>(*this, gpu);
 }
 
 void run_thread_worlds(int ranks, const std::function<void(ThreadWorld& world)>& body) {

@@ -9,10 +9,12 @@
 namespace kumihimo {
 
 /// A group whose members are threads of this process: each reads the others' matrices in place, and
-/// the work of a collective is divided among all.
+/// the work of a collective is divided among all. On a device the threads meet to say what shall be
+/// done; queues wait for one another's points, and no thread for the device.
 class ThreadGroup final : public ProcessGroup {
  public:
-  ThreadGroup(ThreadJob& job, std::shared_ptr<SharedGroup> shared, int rank, int size);
+  ThreadGroup(ThreadJob& job, std::shared_ptr<SharedGroup> shared, int rank, int size,
+              DeviceQueue& queue);
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
@@ -28,10 +30,9 @@ class ThreadGroup final : public ProcessGroup {
   void wait(Message& message) override;
 
  private:
-  /// Returns when all members have contributed.
-  void arrive(const Contribution& mine);
-  /// Returns when all members are done with what the others contributed.
-  void depart();
+  /// Between the two meetings of a collective: does `work` on what all have contributed.
+  template <class Work>
+  void meet(Contribution mine, const Work& work);
   const Contribution& contribution(int member) const {
     return shared_->contributions[static_cast<std::size_t>(member)].contribution;
   }
@@ -41,6 +42,7 @@ class ThreadGroup final : public ProcessGroup {
   std::shared_ptr<SharedGroup> shared_;
   int rank_;
   int size_;
+  DeviceQueue& queue_;
   std::vector<const std::byte*> inputs_;  ///< of all members, in a reduction
   std::vector<std::byte*> outputs_;
 };

@@ -21,12 +21,14 @@ struct Contribution {
   Reduction reduction = Reduction::sum;
   int root = 0;
   Matrix in, out;  ///< one and the same where the collective is in place
+  std::shared_ptr<const DeviceQueue::Point> ready;  ///< until when they may not be touched
 
   /// Whether two members mean the same collective.
   bool matches(const Contribution& other) const;
 };
 
-/// What the members of a group share. Between `arrival` and `departure` each may read what all
+/// What the members of a group share: memory of the host, or of one device, each member with a
+/// queue of its own. Between `arrival` and `departure` each may read what all
 /// others contributed, and writes only where no other reads or writes. Nobody fails between the
 /// two, since that would free memory that others read: only `arrival` can be broken.
 struct SharedGroup {
@@ -40,6 +42,9 @@ struct SharedGroup {
 
   struct alignas(64) Slot {
     Contribution contribution;
+    /// Of the member's own part. Written before `departure`, read after it, and not written again
+    /// before all have come to the next `arrival`.
+    std::shared_ptr<const DeviceQueue::Point> done;
   };
 
   Meeting arrival, departure;

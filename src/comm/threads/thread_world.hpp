@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "comm/communication_clock.hpp"
+#include "comm/host_queue.hpp"
 #include "comm/threads/thread_job.hpp"
 #include "comm/world.hpp"
 
@@ -23,8 +24,16 @@ class ThreadWorld final : public World {
   std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,
                                            CommunicationStream* stream) override;
 
-  /// make_group without a stream.
-  std::unique_ptr<ProcessGroup> make_own_group(std::span<const int> ranks);
+  void check_peers() override {
+    if (job_.failed_rank()) job_.throw_peer_failure();
+  }
+  std::unique_ptr<World> sharing(Gpu& device) override;
+
+  /// make_group without a stream, for matrices in the memory of `queue`.
+  std::unique_ptr<ProcessGroup> make_own_group(std::span<const int> ranks, DeviceQueue& queue);
+  std::unique_ptr<ProcessGroup> make_own_group(std::span<const int> ranks) {
+    return make_own_group(ranks, queue_);
+  }
 
   /// This rank is about to fail: nobody shall wait for it.
   void give_up() { job_.fail(rank_, ""); }
@@ -33,6 +42,7 @@ class ThreadWorld final : public World {
   ThreadJob& job_;
   int rank_;
   int size_;
+  HostQueue queue_;
   WallClock clock_;
   std::map<std::vector<int>, int> groups_made_;
 };

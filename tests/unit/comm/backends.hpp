@@ -20,12 +20,12 @@ inline Cluster cluster_of_nodes(int nodes) {
 }
 
 /// A back end whose ranks are threads of the test.
-struct Backend {
+struct RankBackend {
   std::string name;
   void (*run)(int ranks, const RankBody& body);
 };
 
-inline std::vector<Backend> backends() {
+inline std::vector<RankBackend> backends() {
   return {{"Threads", run_threads}, {"Emulated", [](int ranks, const RankBody& body) {
                                        ASSERT_TRUE(run_emulated(ranks, cluster_of_nodes(4), body));
                                      }}};

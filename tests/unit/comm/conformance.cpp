@@ -295,9 +295,12 @@ void streams_run_beside_the_rank(World& world) {
   }
   const StreamSpan late = weights->wait(gathers.back());
   const StreamSpan early = weights->wait(gathers.front());
-  expect(early.begin_s <= early.end_s && early.end_s <= late.begin_s && late.begin_s <= late.end_s,
+  world.clock().settle();
+  const auto at = [&](const Moment& moment) { return world.clock().seconds_at(moment); };
+  expect(at(early.begin) <= at(early.end) && at(early.end) <= at(late.begin) &&
+             at(late.begin) <= at(late.end),
          "collectives of a stream one after the other");
-  expect(late.end_s <= world.clock().now_s(), "what was waited for to lie in the past");
+  expect(at(late.end) <= world.clock().now_s(), "what was waited for to lie in the past");
   for (const Storage& whole : gathered) {
     expect(whole.bytes() == sum.bytes(), "reduce_scatter and all_gather on streams");
   }

@@ -4,11 +4,18 @@
 #include <string>
 
 #include "backends.hpp"
+#include "shared_gpu.hpp"
 
 namespace kumihimo {
 namespace {
 
-class Conformance : public testing::TestWithParam<std::tuple<Backend, ConformanceCheck>> {};
+std::vector<RankBackend> all_backends() {
+  std::vector<RankBackend> all = backends();
+  all.push_back(shared_gpu_backend());
+  return all;
+}
+
+class Conformance : public ::testing::TestWithParam<std::tuple<RankBackend, ConformanceCheck>> {};
 
 TEST_P(Conformance, HoldsForAnyNumberOfRanks) {
   const auto& [backend, check] = GetParam();
@@ -18,9 +25,9 @@ TEST_P(Conformance, HoldsForAnyNumberOfRanks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Conformance,
-                         testing::Combine(testing::ValuesIn(backends()),
-                                          testing::ValuesIn(conformance_checks().begin(),
-                                                            conformance_checks().end())),
+                         ::testing::Combine(::testing::ValuesIn(all_backends()),
+                                            ::testing::ValuesIn(conformance_checks().begin(),
+                                                                conformance_checks().end())),
                          [](const auto& instance) {
                            return std::get<0>(instance.param).name +
                                   std::string(std::get<1>(instance.param).name);

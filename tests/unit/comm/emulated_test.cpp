@@ -162,12 +162,12 @@ TEST(Emulated, StreamsRunBesideTheRank) {
     for (int i = 0; i < 10; ++i) all.barrier();  // to 22 s, beyond the end of the first
     EXPECT_NEAR(world.clock().now_s(), 22, own_time_s);
     const StreamSpan span = stream->wait(first);
-    EXPECT_NEAR(span.begin_s, 2, own_time_s);
-    EXPECT_NEAR(span.end_s, 2 + 18, own_time_s);
+    EXPECT_NEAR(span.begin.seconds, 2, own_time_s);
+    EXPECT_NEAR(span.end.seconds, 2 + 18, own_time_s);
     EXPECT_NEAR(world.clock().now_s(), 22, own_time_s);  // hidden
     const StreamSpan next = stream->wait(second);
-    EXPECT_NEAR(next.begin_s, 20, own_time_s);
-    EXPECT_NEAR(next.end_s, 20 + 18, own_time_s);
+    EXPECT_NEAR(next.begin.seconds, 20, own_time_s);
+    EXPECT_NEAR(next.end.seconds, 20 + 18, own_time_s);
     EXPECT_NEAR(world.clock().now_s(), 38, own_time_s);  // 16 s of it exposed
   });
 }

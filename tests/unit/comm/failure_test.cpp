@@ -16,7 +16,7 @@ using testing::Each;
 using testing::SizeIs;
 using testing::StartsWith;
 
-class Failure : public testing::TestWithParam<Backend> {
+class Failure : public testing::TestWithParam<RankBackend> {
  protected:
   /// Rank 2 of 5 makes its groups and throws "no more"; the others do `what` until it throws.
   /// Returns what the run threw; others_ then holds what the other ranks got.

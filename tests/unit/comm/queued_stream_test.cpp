@@ -20,9 +20,9 @@ TEST(QueuedStream, RunsAnyNumberAndRemembersTheLastThousand) {
     double end_s = 0;
     for (const auto ticket : tickets) {
       const StreamSpan span = stream->wait(ticket);
-      EXPECT_LE(end_s, span.begin_s);
-      EXPECT_LE(span.begin_s, span.end_s);
-      end_s = span.end_s;
+      EXPECT_LE(end_s, span.begin.seconds);
+      EXPECT_LE(span.begin.seconds, span.end.seconds);
+      end_s = span.end.seconds;
     }
     // 0 + 1 = 1, then twice as much every time: 2^2499 mod 2^32.
     EXPECT_EQ(element(x.matrix(), 0), 0);

@@ -1,0 +1,130 @@
+#include "tensor/cuda/cuda_kernels.hpp"
+
+#include <fmt/format.h>
+#include <utility>
+
+#include "base/check.hpp"
+#include "tensor/cuda/fp8_operands.hpp"
+
+namespace kumihimo::cuda {
+namespace {
+
+bool is_fp8(DType dtype) { return dtype == DType::fp8_e4m3 || dtype == DType::fp8_e5m2; }
+
+/// What the library's fp8 products ask of an operand: rows of whole 16 bytes.
+bool is_aligned(const Matrix& x) {
+  constexpr std::int64_t grain = 16;
+  return x.rows % grain == 0 && x.cols % grain == 0 && x.stride % grain == 0 &&
+         reinterpret_cast<std::uintptr_t>(x.data) % grain == 0;
+}
+
+}  // namespace
+
+CudaKernels::CudaKernels(Workspace& workspace, std::shared_ptr<CudaQueue> queue,
+                         const GpuFacts& facts, const GpuOptions& options,
+                         std::shared_ptr<AlgorithmCache> algorithms)
+    : SimtKernels(workspace, queue->stream()),
+      queue_(queue),
+      facts_(facts),
+      options_(options),
+      staging_(queue),
+      products_(queue, std::move(algorithms), options.tf32, options.tune_products) {
+  if (options.library_attention) attention_ = make_fused_attention(queue);
+}
+
+std::string CudaKernels::description() const {
+  const std::string attention =
+      attention_ ? attention_->description() + " attention where it can, else our own"
+      : options_.library_attention ? "our own attention (built without cuDNN)"
+                                   : "our own attention";
+  return fmt::format("cuda: {}, cuBLASLt {}{}, {}{}", facts_.name, cublaslt_version(),
+                     options_.tf32 ? " (fp32 products in tf32)" : "", attention,
+                     has_fp8_products() ? "" : ", fp8 products in bf16");
+}
+
+void CudaKernels::upload(const void* host, const Matrix& out) {
+  KUMIHIMO_CHECK(out.contiguous());
+  staging_.upload(host, out.data, static_cast<std::size_t>(out.bytes()));
+}
+
+void CudaKernels::download(const Matrix& in, void* host) {
+  KUMIHIMO_CHECK(in.contiguous());
+  staging_.download(in.data, host, static_cast<std::size_t>(in.bytes()));
+}
+
+void CudaKernels::matmul(const Matrix& a, Transpose transpose_a, const Matrix& b,
+                         Transpose transpose_b, const Matrix& c, Accumulate accumulate,
+                         float alpha) {
+  Product product{a, b, c, transpose_a, transpose_b, accumulate, alpha};
+  const std::int64_t depth = transpose_a == Transpose::yes ? a.rows : a.cols;
+  if (depth == 0) {  // a sum of nothing
+    if (accumulate == Accumulate::no) fill(c, 0);
+    return;
+  }
+  if (is_fp8(a.dtype)) return matmul_fp8(product);
+  products_.run(product, workspace());
+}
+
+/// Brings the operands into the one order of which Hopper's fp8 products are made: rows of both run
+/// along what is summed over. Where the GPU or the shape has none, the operands become bf16, which
+/// holds every fp8 number: the sums are the same but for their order.
+void CudaKernels::matmul_fp8(Product product) {
+  const Workspace::Scope scope(workspace());
+  if (!has_fp8_products() || !is_aligned(product.a) || !is_aligned(product.b) ||
+      !is_aligned(product.c)) {
+    const auto widened = [&](const Matrix& x) {
+      const Matrix wide = workspace().take(x.rows, x.cols, DType::bf16);
+      widen_fp8(x, wide, queue_->stream());
+      return wide;
+    };
+    use_device(queue_->ordinal());
+    product.a = widened(product.a);
+    product.b = widened(product.b);
+    return products_.run(product, workspace());
+  }
+  constexpr int first_with_any_order = 10;
+  if (facts_.major < first_with_any_order) {
+    const auto transposed = [&](const Matrix& x) {
+      const Matrix turned = workspace().take(x.cols, x.rows, x.dtype);
+      transpose_fp8(x, turned, queue_->stream());
+      return turned;
+    };
+    use_device(queue_->ordinal());
+    if (std::exchange(product.transpose_a, Transpose::no) == Transpose::yes) {
+      product.a = transposed(product.a);
+    }
+    if (std::exchange(product.transpose_b, Transpose::yes) == Transpose::no) {
+      product.b = transposed(product.b);
+    }
+  }
+  products_.run(product, workspace());
+}
+
+void CudaKernels::batched_matmul(std::int64_t count, const MatrixBatch& a, Transpose transpose_a,
+                                 const MatrixBatch& b, Transpose transpose_b, const MatrixBatch& c,
+                                 Accumulate accumulate, float alpha) {
+  products_.run({a.first, b.first, c.first, transpose_a, transpose_b, accumulate, alpha, count,
+                 a.step, b.step, c.step},
+                workspace());
+}
+
+void CudaKernels::flash_forward(const AttentionShape& shape, const Matrix& q, const Matrix& k,
+                                const Matrix& v, const Matrix& out, const Matrix& log_sum_exp) {
+  if (attention_ && attention_->supports(shape, q, k, v)) {
+    return attention_->forward(shape, q, k, v, out, log_sum_exp, workspace());
+  }
+  SimtKernels::flash_forward(shape, q, k, v, out, log_sum_exp);
+}
+
+void CudaKernels::flash_backward(const AttentionShape& shape, const Matrix& q, const Matrix& k,
+                                 const Matrix& v, const Matrix& out, const Matrix& log_sum_exp,
+                                 const Matrix& d_out, const Matrix& d_q, const Matrix& d_k,
+                                 const Matrix& d_v) {
+  if (attention_ && attention_->supports(shape, q, k, v)) {
+    return attention_->backward(shape, q, k, v, out, log_sum_exp, d_out, d_q, d_k, d_v,
+                                workspace());
+  }
+  SimtKernels::flash_backward(shape, q, k, v, out, log_sum_exp, d_out, d_q, d_k, d_v);
+}
+
+}  // namespace kumihimo::cuda
