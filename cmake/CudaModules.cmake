@@ -107,7 +107,8 @@ function(kumihimo_modules)
       set(cudnn "")
     endif()
     kumihimo_module(kumihimo_cuda
-      SOURCES ${folder}/*.cpp ${folder}/*.cu ${folder}/${KUMIHIMO_CUDNN_BACKEND}/*.cpp
+      SOURCES ${folder}/*.cpp ${folder}/*.cu ${folder}/simt/*.cu
+              ${folder}/${KUMIHIMO_CUDNN_BACKEND}/*.cpp
       INCLUDE ${CUDNN_INCLUDE_DIR}
       LINK kumihimo_tensor fmt::fmt CUDA::cudart CUDA::cublasLt ${cudnn})
   endif()

@@ -57,6 +57,14 @@ inline Matrix matrix_at(void* data, std::int64_t rows, std::int64_t cols, DType 
   return {data, rows, cols, cols, dtype};
 }
 
+inline bool same_shape(const Matrix& a, const Matrix& b) {
+  return a.rows == b.rows && a.cols == b.cols;
+}
+
+inline bool has_shape(const Matrix& matrix, std::int64_t rows, std::int64_t cols) {
+  return matrix.rows == rows && matrix.cols == cols;
+}
+
 inline Matrix rows_of(const Matrix& matrix, std::int64_t first, std::int64_t count) {
   KUMIHIMO_CHECK(first >= 0 && count >= 0 && first + count <= matrix.rows);
   Matrix part = matrix;

@@ -6,21 +6,26 @@
 #include <utility>
 #include <vector>
 
-#include "base/check.hpp"
+#include "support/emulated_cuda.hpp"
 #include "tensor/device_memory.hpp"
 #include "tensor/kernels.hpp"
 
 namespace kumihimo::testing {
 
+/// The back ends whose memory is the host's. `emulated_cuda`: the CUDA kernels on an emulated GPU.
+enum class HostBackend { reference, cpu, emulated_cuda };
+
 /// One rank's kernels with memory of their own.
 struct Device {
-  explicit Device(Backend backend) {
-    if (backend == Backend::reference) {
-      kernels = make_reference_kernels(workspace);
-    } else {
-      KUMIHIMO_CHECK(backend == Backend::cpu);
-      constexpr int threads = 2;
-      kernels = std::move(*make_cpu_kernels(workspace, threads));
+  explicit Device(HostBackend backend) {
+    switch (backend) {
+      case HostBackend::reference: kernels = make_reference_kernels(workspace); break;
+      case HostBackend::cpu: {
+        constexpr int threads = 2;
+        kernels = std::move(*make_cpu_kernels(workspace, threads));
+        break;
+      }
+      case HostBackend::emulated_cuda: kernels = make_emulated_cuda_kernels(workspace); break;
     }
   }
 
@@ -29,25 +34,30 @@ struct Device {
   std::unique_ptr<Kernels> kernels;
 };
 
-/// Those of this build whose memory is the host's.
-inline std::vector<Backend> host_backends() {
-  std::vector<Backend> backends{Backend::reference};
+/// Those of this build.
+inline std::vector<HostBackend> host_backends() {
+  std::vector<HostBackend> backends{HostBackend::reference, HostBackend::emulated_cuda};
   DeviceMemory memory(make_host_memory());
   Workspace workspace(memory);
-  if (make_cpu_kernels(workspace, 1)) backends.push_back(Backend::cpu);
+  if (make_cpu_kernels(workspace, 1)) backends.push_back(HostBackend::cpu);
   return backends;
 }
 
 /// A test of what kernels.hpp promises, run on every back end. Instantiate a subclass with
 ///   INSTANTIATE_TEST_SUITE_P(On, Norms, testing::ValuesIn(host_backends()), backend_name);
-class KernelsTest : public ::testing::TestWithParam<Backend> {
+class KernelsTest : public ::testing::TestWithParam<HostBackend> {
  protected:
   Device device{GetParam()};
   Kernels& kernels = *device.kernels;
 };
 
-inline std::string backend_name(const ::testing::TestParamInfo<Backend>& info) {
-  return std::string(to_string(info.param));
+inline std::string backend_name(const ::testing::TestParamInfo<HostBackend>& info) {
+  switch (info.param) {
+    case HostBackend::reference: return "reference";
+    case HostBackend::cpu: return "cpu";
+    case HostBackend::emulated_cuda: return "emulated_cuda";
+  }
+  return "?";
 }
 
 }  // namespace kumihimo::testing

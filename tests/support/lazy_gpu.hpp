@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -22,14 +23,16 @@ class LazyMemory final : public RawMemory {
   std::shared_ptr<RawMemory> memory_ = make_host_memory();
 };
 
-/// The reference kernels, run by a queue some time after they are called.
+using MakeKernels = std::function<std::unique_ptr<Kernels>(Workspace& workspace)>;
+
+/// Kernels of the host's memory, run by a queue some time after they are called.
 class LazyKernels final : public Kernels {
  public:
-  explicit LazyKernels(LazyQueue& queue)
-      : queue_(queue), kernels_(make_reference_kernels(workspace_)) {}
+  LazyKernels(LazyQueue& queue, const MakeKernels& make)
+      : queue_(queue), kernels_(make(workspace_)) {}
   ~LazyKernels() override { queue_.synchronize(); }
 
-  std::string description() const override { return "reference, later"; }
+  std::string description() const override { return kernels_->description() + ", later"; }
 
   void upload(const void* host, const Matrix& out) override {
     const auto* bytes = static_cast<const std::byte*>(host);
@@ -174,12 +177,13 @@ class LazyKernels final : public Kernels {
 /// A GPU on the host: everything that is asked of it is done later, by other threads.
 class LazyGpu final : public Gpu {
  public:
-  explicit LazyGpu(int rank) : seed_(static_cast<std::uint64_t>(rank) * 1000), queue_(seed_) {}
+  explicit LazyGpu(int rank, MakeKernels make = make_reference_kernels)
+      : make_(std::move(make)), seed_(static_cast<std::uint64_t>(rank) * 1000), queue_(seed_) {}
 
   const GpuFacts& facts() const override { return facts_; }
   std::unique_ptr<RawMemory> make_memory() override { return std::make_unique<LazyMemory>(queue_); }
   std::unique_ptr<Kernels> make_kernels(Workspace& /*workspace*/) override {
-    return std::make_unique<LazyKernels>(queue_);
+    return std::make_unique<LazyKernels>(queue_, make_);
   }
   DeviceQueue& queue() override { return queue_; }
   std::unique_ptr<DeviceQueue> make_queue() override {
@@ -190,6 +194,7 @@ class LazyGpu final : public Gpu {
 
  private:
   GpuFacts facts_{.name = "a GPU that is none"};
+  MakeKernels make_;
   std::uint64_t seed_;
   LazyQueue queue_;
 };

@@ -7,8 +7,8 @@
 namespace kumihimo {
 namespace {
 
-bool same_shape(const Matrix& a, const Matrix& b) {
-  return a.rows == b.rows && a.cols == b.cols && a.dtype == b.dtype;
+bool alike(const Matrix& a, const Matrix& b) {
+  return same_shape(a, b) && a.dtype == b.dtype;
 }
 
 PeerFailure peer_failure(int rank, const std::string& cause) {
@@ -19,7 +19,7 @@ PeerFailure peer_failure(int rank, const std::string& cause) {
 
 bool Contribution::matches(const Contribution& other) const {
   return kind == other.kind && reduction == other.reduction && root == other.root &&
-         same_shape(in, other.in) && same_shape(out, other.out);
+         alike(in, other.in) && alike(out, other.out);
 }
 
 std::shared_ptr<SharedGroup> ThreadJob::group_of(std::vector<int> ranks, int ordinal) {

@@ -5,14 +5,6 @@
 
 namespace kumihimo::cpu {
 
-inline bool same_shape(const Matrix& a, const Matrix& b) {
-  return a.rows == b.rows && a.cols == b.cols;
-}
-
-inline bool has_shape(const Matrix& matrix, std::int64_t rows, std::int64_t cols) {
-  return matrix.rows == rows && matrix.cols == cols;
-}
-
 // Element-wise operations that other kernels use too. Shapes are equal.
 
 /// As Kernels::copy.

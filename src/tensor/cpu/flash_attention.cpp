@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "tensor/cpu/attention_heads.hpp"
+#include "tensor/attention_heads.hpp"
 #include "tensor/cpu/cpu_kernels.hpp"
 #include "tensor/cpu/elements.hpp"
 #include "tensor/cpu/softmax.hpp"

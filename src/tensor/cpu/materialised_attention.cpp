@@ -1,6 +1,6 @@
 #include <limits>
 
-#include "tensor/cpu/attention_heads.hpp"
+#include "tensor/attention_heads.hpp"
 #include "tensor/cpu/cpu_kernels.hpp"
 #include "tensor/cpu/elements.hpp"
 #include "tensor/cpu/softmax.hpp"
@@ -11,12 +11,6 @@
 
 namespace kumihimo::cpu {
 namespace {
-
-/// Scores, or probabilities, of one head of one sequence: [seq_length, seq_length].
-Matrix scores_of(const AttentionShape& shape, const Matrix& matrix, std::int64_t sequence,
-                 std::int64_t head) {
-  return rows_of(matrix, (sequence * shape.heads + head) * shape.seq_length, shape.seq_length);
-}
 
 /// body(the rows of one head of one sequence of each matrix) for all of them.
 template <class Body, class... Matrices>

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "base/check.hpp"
+#include "tensor/attention_heads.hpp"
 #include "tensor/reference/element.hpp"
 #include "tensor/reference/reference_kernels.hpp"
 
@@ -20,25 +21,6 @@
 
 namespace kumihimo::reference {
 namespace {
-
-float scale_of(const AttentionShape& shape) {
-  return static_cast<float>(1 / std::sqrt(static_cast<double>(shape.head_dim)));
-}
-
-std::int64_t group_size(const AttentionShape& shape) { return shape.heads / shape.kv_heads; }
-
-/// One head of one sequence: [seq_length, head_dim].
-Matrix head_of(const AttentionShape& shape, const Matrix& matrix, std::int64_t sequence,
-               std::int64_t head) {
-  return cols_of(rows_of(matrix, sequence * shape.seq_length, shape.seq_length),
-                 head * shape.head_dim, shape.head_dim);
-}
-
-/// Scores, or probabilities, of one head of one sequence: [seq_length, seq_length].
-Matrix scores_of(const AttentionShape& shape, const Matrix& matrix, std::int64_t sequence,
-                 std::int64_t head) {
-  return rows_of(matrix, (sequence * shape.heads + head) * shape.seq_length, shape.seq_length);
-}
 
 double dot(const Matrix& a, std::int64_t a_row, const Matrix& b, std::int64_t b_row) {
   double sum = 0;
@@ -90,28 +72,13 @@ void softmax_backward(const Matrix& probabilities, const Matrix& d_probabilities
   }
 }
 
-void check_shapes(const AttentionShape& shape, const Matrix& like_q, const Matrix& like_k,
-                  const Matrix& like_v, const AttentionSaved& saved) {
-  const std::int64_t tokens = shape.sequences * shape.seq_length;
-  const std::int64_t kv_width = shape.kv_heads * shape.head_dim;
-  KUMIHIMO_CHECK(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0);
-  KUMIHIMO_CHECK(has_shape(like_q, tokens, shape.heads * shape.head_dim));
-  KUMIHIMO_CHECK(has_shape(like_k, tokens, kv_width) && has_shape(like_v, tokens, kv_width));
-  if (is_flash(shape.kernel)) {
-    KUMIHIMO_CHECK(has_shape(saved.log_sum_exp, tokens, shape.heads));
-  } else {
-    KUMIHIMO_CHECK(has_shape(saved.probabilities, tokens * shape.heads, shape.seq_length));
-    KUMIHIMO_CHECK(saved.probabilities.dtype == like_q.dtype);
-  }
-}
-
 }  // namespace
 
 void ReferenceKernels::attention_forward(const AttentionShape& shape, const Matrix& q,
                                          const Matrix& k, const Matrix& v, const Matrix& out,
                                          const AttentionSaved& saved) {
   KUMIHIMO_CHECK(same_shape(q, out));
-  check_shapes(shape, q, k, v, saved);
+  check_attention(shape, q, k, v, saved);
   if (is_flash(shape.kernel)) {
     flash_forward(shape, q, k, v, out, saved.log_sum_exp);
   } else {
@@ -124,8 +91,8 @@ void ReferenceKernels::attention_backward(const AttentionShape& shape, const Mat
                                           const AttentionSaved& saved, const Matrix& d_out,
                                           const Matrix& d_q, const Matrix& d_k, const Matrix& d_v) {
   KUMIHIMO_CHECK(same_shape(q, d_out) && same_shape(q, out));
-  check_shapes(shape, q, k, v, saved);
-  check_shapes(shape, d_q, d_k, d_v, saved);
+  check_attention(shape, q, k, v, saved);
+  check_attention(shape, d_q, d_k, d_v, saved);
   if (is_flash(shape.kernel)) {
     flash_backward(shape, q, k, v, out, saved.log_sum_exp, d_out, d_q, d_k, d_v);
   } else {

@@ -56,12 +56,4 @@ inline void add_to(const Matrix& matrix, std::int64_t row, std::int64_t col, dou
   write(matrix, row, col, read(matrix, row, col) + value);
 }
 
-inline bool same_shape(const Matrix& a, const Matrix& b) {
-  return a.rows == b.rows && a.cols == b.cols;
-}
-
-inline bool has_shape(const Matrix& matrix, std::int64_t rows, std::int64_t cols) {
-  return matrix.rows == rows && matrix.cols == cols;
-}
-
 }  // namespace kumihimo::reference

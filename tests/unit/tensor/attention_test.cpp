@@ -195,7 +195,7 @@ TEST_P(Attention, ReadsAndWritesColumnsOfOneMatrixOfQueriesKeysAndValues) {
 }
 
 /// The most that the kernels' temporaries took in one forward and one backward.
-Bytes workspace_of(Backend backend, AttentionKernel kernel) {
+Bytes workspace_of(HostBackend backend, AttentionKernel kernel) {
   Device device(backend);
   const Example example({1, 512, 4, 4, 4, kernel}, 12);
   example.forward(*device.kernels);

@@ -13,7 +13,7 @@ namespace {
 
 class RandomShapes : public KernelsTest {
  protected:
-  Device reference{Backend::reference};
+  Device reference{HostBackend::reference};
 };
 INSTANTIATE_TEST_SUITE_P(On, RandomShapes, ::testing::ValuesIn(host_backends()), backend_name);
 

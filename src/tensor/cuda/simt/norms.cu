@@ -1,0 +1,496 @@
+#include "base/check.hpp"
+#include "tensor/cuda/simt/column_sums.hpp"
+#include "tensor/cuda/simt/over_elements.hpp"
+#include "tensor/cuda/simt/reductions.hpp"
+#include "tensor/cuda/simt_kernels.hpp"
+
+// RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467), for which the mean is taken as 0, and
+// LayerNorm (Ba et al. 2016, arXiv:1607.06450), of each row x:
+//   n = (x - mean) / sqrt(mean of (x - mean)^2 + epsilon)        y = n weight + bias
+// and backward, with g = d_y weight and mean(g) LayerNorm's only:
+//   d_x = (g - mean(g) - n mean(g n)) / deviation      d_weight = sum d_y n      d_bias = sum d_y
+//
+// The fused kernels read and write each matrix once. A block takes a row: two vectors of 16 bytes a
+// thread and at most 512 threads, and up to 16,384 bytes of a row stay in registers between the
+// sums and the result; of longer rows the rest is read again from a cache.
+
+namespace KUMIHIMO_CUDA_NAMESPACE {
+namespace {
+
+constexpr unsigned most_threads = 512;
+constexpr int kept_vectors = 2;
+
+unsigned threads_of_row(std::int64_t cols, int width) {
+  return threads_for(pieces_of(cols, std::int64_t{kept_vectors} * width), most_threads);
+}
+
+struct NormTask {
+  std::int64_t cols;
+  float epsilon;
+  bool has_mean;
+};
+
+/// Pointers to the statistics of rows. `mean` is null for RMSNorm.
+struct Statistics {
+  Rows<float> mean;
+  Rows<float> inverse_deviation;
+
+  __device__ __forceinline__ float mean_of(std::int64_t row) const {
+    return mean.data != nullptr ? *mean.at(row, 0) : 0.0f;
+  }
+};
+
+Statistics statistics_of(const NormKinds& norm, const NormSaved& saved) {
+  const bool has_mean = norm.kind == NormKind::layer_norm;
+  return {rows<float>(has_mean ? saved.mean : Matrix{}), rows<float>(saved.inverse_deviation)};
+}
+
+NormTask task_of(const NormKinds& norm, std::int64_t cols) {
+  return {cols, static_cast<float>(norm.epsilon), norm.kind == NormKind::layer_norm};
+}
+
+struct RowStatistics {
+  float mean;
+  float inverse_deviation;
+};
+
+/// Of the row that the block's threads share in `own`; load(col) gives a vector once more.
+template <class T, int width, class Load>
+__device__ __forceinline__ RowStatistics
+statistics_of_row(const NormTask& task, OwnVectors<Vector<T, width>, width, kept_vectors>& own,
+                  float sum, const Load& load, SharedPointer<float> scratch) {
+  const auto features = static_cast<float>(task.cols);
+  float mean = 0;
+  if (task.has_mean) mean = block_sum(sum, scratch) / features;
+  float squares = 0;
+  own.visit(task.cols, load, [&](int, std::int64_t col, const Vector<T, width>& vector) {
+    const Floats<width> x = widened(vector);
+#pragma unroll
+    for (int i = 0; i < width; ++i) {
+      const float distance = col + i < task.cols ? x.values[i] - mean : 0.0f;
+      squares += distance * distance;
+    }
+  });
+  const float variance = block_sum(squares, scratch) / features;
+  return {mean, 1 / sqrtf(variance + task.epsilon)};
+}
+
+__device__ __forceinline__ void keep(const Statistics& saved, std::int64_t row,
+                                     const RowStatistics& statistics) {
+  if (threadIdx.x != 0) return;
+  *saved.inverse_deviation.at(row, 0) = statistics.inverse_deviation;
+  if (saved.mean.data != nullptr) *saved.mean.at(row, 0) = statistics.mean;
+}
+
+/// y = norm(x), or of sum = x + delta. One pass over memory. Grid: rows.
+template <int width, bool adds, class T>
+__global__ void __launch_bounds__(most_threads)
+    norm_kernel(NormTask task, Rows<const T> x, Rows<const T> delta, const T* weight, const T* bias,
+                Rows<T> sum, Rows<T> y, Statistics saved) {
+  SharedMemory shared;
+  const auto scratch = shared.take<float>(scratch_for(1));
+  const std::int64_t row = blockIdx.x;
+  OwnVectors<Vector<T, width>, width, kept_vectors> own;
+  float total = 0;
+  const auto add_up = [&](const Vector<T, width>& vector) {
+    const Floats<width> values = widened(vector);
+#pragma unroll
+    for (int i = 0; i < width; ++i) total += values.values[i];
+  };
+  // What is normed is the sum as it is stored, which is what backward will see. sum may lie in the
+  // place of x or of delta, so it is read again only where this thread has written it.
+  const auto load_again = [&](std::int64_t col) {
+    if constexpr (adds) {
+      return load_elements<width>(static_cast<const T*>(sum.at(row, col)), task.cols - col);
+    } else {
+      return load_elements<width>(x.at(row, col), task.cols - col);
+    }
+  };
+  const auto load_first = [&](std::int64_t col) {
+    if constexpr (adds) {
+      Floats<width> values = load<width>(x.at(row, col), task.cols - col);
+      const Floats<width> more = load<width>(delta.at(row, col), task.cols - col);
+#pragma unroll
+      for (int i = 0; i < width; ++i) values.values[i] += more.values[i];
+      const Vector<T, width> stored = narrowed_to<T>(values);
+      store_elements(sum.at(row, col), stored, task.cols - col);
+      return stored;
+    } else {
+      return load_elements<width>(x.at(row, col), task.cols - col);
+    }
+  };
+  own.load_and_visit(task.cols, load_first,
+                     [&](int, std::int64_t, const Vector<T, width>& vector) { add_up(vector); });
+  const RowStatistics statistics =
+      statistics_of_row<T, width>(task, own, total, load_again, scratch);
+  keep(saved, row, statistics);
+  own.visit(task.cols, load_again, [&](int, std::int64_t col, const Vector<T, width>& vector) {
+    const std::int64_t count = task.cols - col;
+    Floats<width> values = widened(vector);
+    const Floats<width> times = load<width>(weight + col, count);
+    Floats<width> plus = {};
+    if (bias != nullptr) plus = load<width>(bias + col, count);
+#pragma unroll
+    for (int i = 0; i < width; ++i) {
+      const float n = (values.values[i] - statistics.mean) * statistics.inverse_deviation;
+      values.values[i] = n * times.values[i] + plus.values[i];
+    }
+    store(y.at(row, col), values, count);
+  });
+}
+
+/// The unfused kernel's pass that only keeps statistics, of the fp32 copy of x.
+template <int width>
+__global__ void __launch_bounds__(most_threads)
+    statistics_kernel(NormTask task, Rows<const float> x, Statistics saved) {
+  SharedMemory shared;
+  const auto scratch = shared.take<float>(scratch_for(1));
+  const std::int64_t row = blockIdx.x;
+  OwnVectors<Vector<float, width>, width, kept_vectors> own;
+  float total = 0;
+  const auto load_row = [&](std::int64_t col) {
+    return load_elements<width>(x.at(row, col), task.cols - col);
+  };
+  own.load_and_visit(task.cols, load_row,
+                     [&](int, std::int64_t, const Vector<float, width>& vector) {
+#pragma unroll
+                       for (int i = 0; i < width; ++i) total += vector.elements[i];
+                     });
+  keep(saved, row, statistics_of_row<float, width>(task, own, total, load_row, scratch));
+}
+
+template <class T>
+struct Normalise {
+  Rows<const float> x;
+  Statistics saved;
+  Rows<T> n;
+
+  template <int width>
+  __device__ void run(std::int64_t row, std::int64_t col, std::int64_t count) const {
+    const float mean = saved.mean_of(row), inverse = *saved.inverse_deviation.at(row, 0);
+    Floats<width> values = load<width>(x.at(row, col), count);
+#pragma unroll
+    for (int i = 0; i < width; ++i) values.values[i] = (values.values[i] - mean) * inverse;
+    store(n.at(row, col), values, count);
+  }
+};
+
+/// out = in weight (+ bias).
+template <class From, class To>
+struct Weigh {
+  Rows<const From> in;
+  const From* weight;
+  const From* bias;
+  Rows<To> out;
+
+  template <int width>
+  __device__ void run(std::int64_t row, std::int64_t col, std::int64_t count) const {
+    Floats<width> values = load<width>(in.at(row, col), count);
+    const Floats<width> times = load<width>(weight + col, count);
+    Floats<width> plus = {};
+    if (bias != nullptr) plus = load<width>(bias + col, count);
+#pragma unroll
+    for (int i = 0; i < width; ++i) {
+      values.values[i] = values.values[i] * times.values[i] + plus.values[i];
+    }
+    store(out.at(row, col), values, count);
+  }
+};
+
+/// d_x = d_residual + (g - mean_g - n mean_gn) / deviation, of one vector.
+template <int width, class T>
+__device__ __forceinline__ void finish_vector(const RowStatistics& statistics, float mean_g,
+                                              float mean_gn, const Floats<width>& x,
+                                              const Floats<width>& g, const T* d_residual, T* d_x,
+                                              std::int64_t count) {
+  Floats<width> result = {};
+  if (d_residual != nullptr) result = load<width>(d_residual, count);
+#pragma unroll
+  for (int i = 0; i < width; ++i) {
+    const float n = (x.values[i] - statistics.mean) * statistics.inverse_deviation;
+    result.values[i] += (g.values[i] - mean_g - n * mean_gn) * statistics.inverse_deviation;
+  }
+  store(d_x, result, count);
+}
+
+/// Number of blocks of the fused backward kernel: enough for any GPU, and few enough for their sums
+/// of d_weight to be small beside the matrices.
+constexpr std::int64_t most_backward_blocks = 512;
+
+/// d_x of `rows_each` rows, and their sums for d_weight and d_bias, which the threads hold in
+/// shared memory: each thread its own columns' in places of its own.
+template <int width, bool has_bias, class T>
+__global__ void __launch_bounds__(most_threads)
+    norm_backward_kernel(NormTask task, std::int64_t row_count, std::int64_t rows_each,
+                         Rows<const T> x, const T* weight, Statistics saved, Rows<const T> d_y,
+                         Rows<const T> d_residual, Rows<T> d_x, Rows<float> weight_sums,
+                         Rows<float> bias_sums) {
+  const std::int64_t cols = task.cols;
+  const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
+  const int vectors_each = static_cast<int>((cols + std::int64_t{threads} * width - 1) /
+                                            (std::int64_t{threads} * width));
+  SharedMemory shared;
+  const auto scratch = shared.take<float>(scratch_for(2));
+  const auto of_weight = shared.take<float>(vectors_each * width * threads);
+  SharedPointer<float> of_bias = of_weight;
+  if constexpr (has_bias) of_bias = shared.take<float>(vectors_each * width * threads);
+  for (int i = 0; i < vectors_each * width; ++i) {
+    of_weight[i * threads + thread] = 0.0f;
+    if constexpr (has_bias) of_bias[i * threads + thread] = 0.0f;
+  }
+
+  struct Pair {
+    Vector<T, width> x, d_y;
+  };
+  const std::int64_t first = blockIdx.x * rows_each;
+  const std::int64_t end = first + rows_each < row_count ? first + rows_each : row_count;
+  for (std::int64_t row = first; row < end; ++row) {
+    const RowStatistics statistics = {saved.mean_of(row), *saved.inverse_deviation.at(row, 0)};
+    float sums[2] = {0, 0};  // of g and of g n
+    OwnVectors<Pair, width, kept_vectors> own;
+    const auto load_row = [&](std::int64_t col) {
+      return Pair{load_elements<width>(x.at(row, col), cols - col),
+                  load_elements<width>(d_y.at(row, col), cols - col)};
+    };
+    own.load_and_visit(cols, load_row, [&](int number, std::int64_t col, const Pair& pair) {
+      const Floats<width> values = widened(pair.x), d = widened(pair.d_y);
+      const Floats<width> times = load<width>(weight + col, cols - col);
+#pragma unroll
+      for (int i = 0; i < width; ++i) {
+        const float n = (values.values[i] - statistics.mean) * statistics.inverse_deviation;
+        const float g = d.values[i] * times.values[i];
+        sums[0] += g;
+        sums[1] += g * n;
+        const int place = (number * width + i) * threads + thread;
+        of_weight[place] += d.values[i] * n;
+        if constexpr (has_bias) of_bias[place] += d.values[i];
+      }
+    });
+    block_reduce(sums, Plus(), 0.0f, scratch);
+    const auto features = static_cast<float>(cols);
+    const float mean_g = task.has_mean ? sums[0] / features : 0.0f;
+    const float mean_gn = sums[1] / features;
+    own.visit(cols, load_row, [&](int, std::int64_t col, const Pair& pair) {
+      const std::int64_t count = cols - col;
+      Floats<width> g = widened(pair.d_y);
+      const Floats<width> times = load<width>(weight + col, count);
+#pragma unroll
+      for (int i = 0; i < width; ++i) g.values[i] *= times.values[i];
+      finish_vector<width, T>(statistics, mean_g, mean_gn, widened(pair.x), g,
+                              d_residual.data != nullptr ? d_residual.at(row, col) : nullptr,
+                              d_x.at(row, col), count);
+    });
+  }
+
+  for (int number = 0; number < vectors_each; ++number) {
+    const std::int64_t col = (std::int64_t{number} * threads + thread) * width;
+    if (col >= cols) break;
+    Floats<width> sum;
+#pragma unroll
+    for (int i = 0; i < width; ++i)
+      sum.values[i] = of_weight[(number * width + i) * threads + thread];
+    store(weight_sums.at(blockIdx.x, col), sum, cols - col);
+    if constexpr (has_bias) {
+#pragma unroll
+      for (int i = 0; i < width; ++i)
+        sum.values[i] = of_bias[(number * width + i) * threads + thread];
+      store(bias_sums.at(blockIdx.x, col), sum, cols - col);
+    }
+  }
+}
+
+/// The unfused kernel's last pass, from fp32 d_n and the fp32 copy of x.
+template <int width, class T>
+__global__ void __launch_bounds__(most_threads)
+    unfused_backward_kernel(NormTask task, Rows<const float> x, Statistics saved,
+                            Rows<const float> d_n, Rows<const T> d_residual, Rows<T> d_x) {
+  SharedMemory shared;
+  const auto scratch = shared.take<float>(scratch_for(2));
+  const std::int64_t row = blockIdx.x;
+  const std::int64_t cols = task.cols;
+  const RowStatistics statistics = {saved.mean_of(row), *saved.inverse_deviation.at(row, 0)};
+  struct Pair {
+    Vector<float, width> x, d_n;
+  };
+  float sums[2] = {0, 0};
+  OwnVectors<Pair, width, kept_vectors> own;
+  const auto load_row = [&](std::int64_t col) {
+    return Pair{load_elements<width>(x.at(row, col), cols - col),
+                load_elements<width>(d_n.at(row, col), cols - col)};
+  };
+  own.load_and_visit(cols, load_row, [&](int, std::int64_t, const Pair& pair) {
+#pragma unroll
+    for (int i = 0; i < width; ++i) {
+      const float n = (pair.x.elements[i] - statistics.mean) * statistics.inverse_deviation;
+      sums[0] += pair.d_n.elements[i];
+      sums[1] += pair.d_n.elements[i] * n;
+    }
+  });
+  block_reduce(sums, Plus(), 0.0f, scratch);
+  const auto features = static_cast<float>(cols);
+  const float mean_g = task.has_mean ? sums[0] / features : 0.0f;
+  own.visit(cols, load_row, [&](int, std::int64_t col, const Pair& pair) {
+    finish_vector<width, T>(statistics, mean_g, sums[1] / features, widened(pair.x),
+                            widened(pair.d_n),
+                            d_residual.data != nullptr ? d_residual.at(row, col) : nullptr,
+                            d_x.at(row, col), cols - col);
+  });
+}
+
+void check_shapes(const NormKinds& norm, const Matrix& x, const Matrix& weight,
+                  const NormSaved& saved) {
+  KUMIHIMO_CHECK(has_shape(weight, 1, x.cols) && weight.dtype == x.dtype);
+  KUMIHIMO_CHECK(has_shape(saved.inverse_deviation, x.rows, 1));
+  KUMIHIMO_CHECK(norm.kind == NormKind::rms_norm || has_shape(saved.mean, x.rows, 1));
+  KUMIHIMO_CHECK(norm.kernel == NormKernel::fused ||
+                 (same_shape(saved.widened, x) && same_shape(saved.normalised, x)));
+}
+
+/// An operand that may be absent, and then hinders nothing.
+const Matrix& or_else(const Matrix& optional, const Matrix& other) {
+  return optional.empty() ? other : optional;
+}
+
+template <bool adds>
+void norm_rows(Stream stream, const NormKinds& norm, const Matrix& x, const Matrix& delta,
+               const Matrix& weight, const Matrix& bias, const Matrix& sum, const Matrix& y,
+               const NormSaved& saved) {
+  if (x.elements() == 0) return;
+  with_type(x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    with_width<wide<T>>(
+        [&](auto chosen) {
+          constexpr int width = decltype(chosen)::value;
+          launch(norm_kernel<width, adds, T>,
+                 {{blocks(x.rows)}, threads_of_row(x.cols, width), scratch_for(1) * sizeof(float)},
+                 stream, task_of(norm, x.cols), rows<const T>(x), rows<const T>(delta),
+                 static_cast<const T*>(weight.data), static_cast<const T*>(bias.data), rows<T>(sum),
+                 rows<T>(y), statistics_of(norm, saved));
+        },
+        x, y, weight, or_else(bias, x), or_else(delta, x), or_else(sum, x));
+  });
+}
+
+template <class T, bool has_bias>
+void norm_backward_rows(Stream stream, Workspace& workspace, const NormKinds& norm, const Matrix& x,
+                        const Matrix& weight, const NormSaved& saved, const Matrix& d_y,
+                        const Matrix& d_residual, const Matrix& d_x, const Matrix& d_weight,
+                        const Matrix& d_bias) {
+  const Workspace::Scope scope(workspace);
+  const std::int64_t rows_each = pieces_of(x.rows, most_backward_blocks);
+  const std::int64_t block_count = pieces_of(x.rows, rows_each);
+  const Matrix weight_sums = workspace.take(block_count, x.cols, DType::fp32);
+  const Matrix bias_sums = has_bias ? workspace.take(block_count, x.cols, DType::fp32) : Matrix{};
+  with_width<wide<T>>(
+      [&](auto chosen) {
+        constexpr int width = decltype(chosen)::value;
+        const unsigned threads = threads_of_row(x.cols, width);
+        const std::int64_t places =
+            pieces_of(x.cols, std::int64_t{threads} * width) * threads * width;
+        const std::int64_t floats = scratch_for(2) + places * (has_bias ? 2 : 1);
+        launch(norm_backward_kernel<width, has_bias, T>,
+               {{blocks(block_count)}, threads, static_cast<std::size_t>(floats) * sizeof(float)},
+               stream, task_of(norm, x.cols), x.rows, rows_each, rows<const T>(x),
+               static_cast<const T*>(weight.data), statistics_of(norm, saved), rows<const T>(d_y),
+               rows<const T>(d_residual), rows<T>(d_x), rows<float>(weight_sums),
+               rows<float>(bias_sums));
+      },
+      x, weight, d_y, d_x, or_else(d_residual, x), weight_sums, or_else(bias_sums, x));
+  add_column_sums(stream, workspace, weight_sums, {}, d_weight);
+  if (has_bias) add_column_sums(stream, workspace, bias_sums, {}, d_bias);
+}
+
+}  // namespace
+
+void SimtKernels::norm_forward(const NormKinds& norm, const Matrix& x, const Matrix& weight,
+                               const Matrix& bias, const Matrix& y, const NormSaved& saved) {
+  KUMIHIMO_CHECK(same_shape(x, y) && y.dtype == x.dtype);
+  check_shapes(norm, x, weight, saved);
+  if (norm.kernel == NormKernel::fused) {
+    norm_rows<false>(stream_, norm, x, {}, weight, bias, {}, y, saved);
+    return;
+  }
+  copy(x, saved.widened);
+  if (x.elements() == 0) return;
+  const Statistics statistics = statistics_of(norm, saved);
+  with_width<wide<float>>(
+      [&](auto chosen) {
+        constexpr int width = decltype(chosen)::value;
+        launch(statistics_kernel<width>,
+               {{blocks(x.rows)}, threads_of_row(x.cols, width), scratch_for(1) * sizeof(float)},
+               stream_, task_of(norm, x.cols), rows<const float>(saved.widened), statistics);
+      },
+      saved.widened);
+  with_type(x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    with_width<wide<T>>(
+        [&](auto chosen) {
+          constexpr int width = decltype(chosen)::value;
+          over_elements<width>(stream_, x.rows, x.cols,
+                               Normalise<T>{rows<const float>(saved.widened), statistics,
+                                            rows<T>(saved.normalised)});
+          over_elements<width>(
+              stream_, x.rows, x.cols,
+              Weigh<T, T>{rows<const T>(saved.normalised), static_cast<const T*>(weight.data),
+                          static_cast<const T*>(bias.data), rows<T>(y)});
+        },
+        saved.widened, saved.normalised, weight, or_else(bias, weight), y);
+  });
+}
+
+void SimtKernels::add_norm_forward(const NormKinds& norm, const Matrix& x, const Matrix& delta,
+                                   const Matrix& weight, const Matrix& bias, const Matrix& sum,
+                                   const Matrix& y, const NormSaved& saved) {
+  if (norm.kernel == NormKernel::unfused) {
+    add(x, delta, sum);
+    norm_forward(norm, sum, weight, bias, y, saved);
+    return;
+  }
+  KUMIHIMO_CHECK(same_shape(x, y) && same_shape(delta, x) && same_shape(sum, x));
+  KUMIHIMO_CHECK(y.dtype == x.dtype && delta.dtype == x.dtype && sum.dtype == x.dtype);
+  check_shapes(norm, x, weight, saved);
+  norm_rows<true>(stream_, norm, x, delta, weight, bias, sum, y, saved);
+}
+
+void SimtKernels::norm_backward(const NormKinds& norm, const Matrix& x, const Matrix& weight,
+                                const NormSaved& saved, const Matrix& d_y, const Matrix& d_residual,
+                                const Matrix& d_x, const Matrix& d_weight, const Matrix& d_bias) {
+  KUMIHIMO_CHECK(same_shape(x, d_y) && same_shape(x, d_x) && same_shape(d_weight, weight));
+  KUMIHIMO_CHECK(d_y.dtype == x.dtype && d_x.dtype == x.dtype && d_weight.dtype == DType::fp32);
+  KUMIHIMO_CHECK(d_residual.empty() || same_shape(d_residual, x));
+  check_shapes(norm, x, weight, saved);
+  if (x.elements() == 0) return;
+
+  with_type(x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    if (norm.kernel == NormKernel::fused) {
+      const auto run = d_bias.empty() ? norm_backward_rows<T, false> : norm_backward_rows<T, true>;
+      run(stream_, workspace_, norm, x, weight, saved, d_y, d_residual, d_x, d_weight, d_bias);
+      return;
+    }
+    if (!d_bias.empty()) bias_backward(d_y, d_bias);
+    add_column_sums(stream_, workspace_, d_y, saved.normalised, d_weight);
+    const Workspace::Scope scope(workspace_);
+    const Matrix d_n = workspace_.take(x.rows, x.cols, DType::fp32);
+    with_width<wide<T>>(
+        [&](auto chosen) {
+          over_elements<decltype(chosen)::value>(
+              stream_, x.rows, x.cols,
+              Weigh<T, float>{rows<const T>(d_y), static_cast<const T*>(weight.data), nullptr,
+                              rows<float>(d_n)});
+        },
+        d_y, weight, d_n);
+    with_width<wide<float>>(
+        [&](auto chosen) {
+          constexpr int width = decltype(chosen)::value;
+          launch(unfused_backward_kernel<width, T>,
+                 {{blocks(x.rows)}, threads_of_row(x.cols, width), scratch_for(2) * sizeof(float)},
+                 stream_, task_of(norm, x.cols), rows<const float>(saved.widened),
+                 statistics_of(norm, saved), rows<const float>(d_n), rows<const T>(d_residual),
+                 rows<T>(d_x));
+        },
+        saved.widened, d_n, or_else(d_residual, d_x), d_x);
+  });
+}
+
+}  // namespace KUMIHIMO_CUDA_NAMESPACE
