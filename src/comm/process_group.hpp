@@ -16,12 +16,15 @@ class Message {
 
 /// Ranks that talk to one another: one rank's handle. Every collective is called by all members, in
 /// the same order, with matrices of one shape and dtype; it returns when the result is there and
-/// the inputs may be touched. A group of one rank does nothing and costs nothing.
+/// the inputs may be touched; of a GPU's memory, by what the rank gives its GPU afterwards. A group of
+/// one rank does nothing and costs nothing.
 ///
 /// Matrices are contiguous; fp32, bf16, fp64 and int32. Sums of bf16 are taken in fp32 and rounded
 /// once. Elements are summed in the order of the ranks ((r0 + r1) + r2 ...), so that the result has
 /// the same bits on every rank, on every run, and for all_reduce as for reduce_scatter followed by
-/// all_gather. (mpi: promised for itself, since it reduces what it gathers in the same order.)
+/// all_gather. NCCL's groups do not promise this: GPUs of several cards sum in an order of the
+/// library's, bf16 with a rounding at each step, and a maximum may lose a NaN; each run of the same
+/// ranks still gives the same bits on all of them.
 ///
 /// For the thread that made it. Throws PeerFailure if another rank of the job has failed.
 class ProcessGroup {

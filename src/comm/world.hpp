@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -134,5 +135,14 @@ struct MpiPlace {
 
 /// Initialises MPI. An Error where the program was built without it.
 Expected<MpiPlace> mpi_place();
+
+struct TcpPlace;  // comm/tcp/tcp_place.hpp
+
+/// Runs `body` in this process as its rank of a job whose processes find each other over TCP. When
+/// it throws, what() is printed as by run_mpi, the other ranks' calls throw PeerFailure, and
+/// `exit_code_of`'s answer is returned; else 0. Throws RendezvousFailure (comm/tcp/rendezvous.hpp)
+/// before `body` runs.
+int run_tcp(const TcpPlace& place, std::chrono::milliseconds timeout, const RankBody& body,
+            const std::function<int(const std::exception&)>& exit_code_of);
 
 }  // namespace kumihimo

@@ -48,9 +48,9 @@ class Gpu {
   virtual std::unique_ptr<DeviceQueue> make_queue() = 0;
   /// Of the GPU, by all its users together, as the driver counts it.
   virtual Bytes memory_in_use() = 0;
-  /// Called every few milliseconds while this rank waits for its GPU, on the waiting thread; ends
-  /// the wait by an exception.
-  virtual void set_watch(std::function<void()> watch) = 0;
+  /// Called every few milliseconds while a thread of this rank waits for the GPU, on that thread,
+  /// with the seconds it has waited; ends the wait by an exception. Null: nobody watches.
+  virtual void set_watch(std::function<void(double waited_s)> watch) = 0;
 };
 
 /// The CUDA back end, loaded when it is asked for. Devices hold on to what they need of it; it

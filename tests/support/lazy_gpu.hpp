@@ -190,7 +190,7 @@ class LazyGpu final : public Gpu {
     return std::make_unique<LazyQueue>(++seed_);
   }
   Bytes memory_in_use() override { return 0; }
-  void set_watch(std::function<void()> /*watch*/) override {}
+  void set_watch(std::function<void(double)> /*watch*/) override {}
 
  private:
   GpuFacts facts_{.name = "a GPU that is none"};

@@ -20,7 +20,7 @@ class CudaGpu final : public Gpu {
   DeviceQueue& queue() override { return *queue_; }
   std::unique_ptr<DeviceQueue> make_queue() override;
   Bytes memory_in_use() override;
-  void set_watch(std::function<void()> watch) override { context_->watch = std::move(watch); }
+  void set_watch(std::function<void(double)> watch) override { context_->watch = std::move(watch); }
 
  private:
   GpuFacts facts_;

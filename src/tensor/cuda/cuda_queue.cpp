@@ -83,7 +83,7 @@ void CudaQueue::wait_on_host(cudaEvent_t event) {
     const auto now = Clock::now();
     if (context_->watch && now - last_watch > 5ms) {
       last_watch = now;
-      context_->watch();
+      context_->watch(std::chrono::duration<double>(now - begin).count());
     }
     // Steps of milliseconds end while the thread spins; longer ones leave the core to others.
     if (now - begin < 20ms) {

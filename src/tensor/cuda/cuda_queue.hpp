@@ -18,7 +18,7 @@ struct QueueContext {
   int ordinal;
   std::shared_ptr<EventPool> events;
   std::shared_ptr<EventPool> timed_events;
-  std::function<void()> watch;  ///< set_watch's
+  std::function<void(double)> watch;  ///< set_watch's
 };
 
 /// A CUDA stream. Every call may come from another thread than the last.

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "backends.hpp"
-#include "shared_gpu.hpp"
+#include "lazy_backends.hpp"
 
 namespace kumihimo {
 namespace {
@@ -12,6 +12,7 @@ namespace {
 std::vector<RankBackend> all_backends() {
   std::vector<RankBackend> all = backends();
   all.push_back(shared_gpu_backend());
+  all.push_back(connected_gpus_backend());
   return all;
 }
 
