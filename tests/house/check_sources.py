@@ -14,7 +14,7 @@ import pathlib
 import re
 import sys
 
-SOURCES = {".cpp", ".hpp"}
+SOURCES = {".cpp", ".hpp", ".cu"}
 LINES_TO_ASK_ABOUT = 500
 
 

@@ -34,6 +34,10 @@ class CheckSources(unittest.TestCase):
         )
         self.assertEqual(faults, [])
 
+    def test_cuda_sources_are_held_to_the_same(self):
+        faults, _ = self.faults(src__tensor__cuda__a_dot_cu='#include "cli/program.hpp"\n')
+        self.assertEqual(len(faults), 1)
+
     def test_a_folder_below_may_not_include_one_above(self):
         faults, _ = self.faults(src__model__a_dot_hpp='#include "cli/program.hpp"\n')
         self.assertEqual(len(faults), 1)

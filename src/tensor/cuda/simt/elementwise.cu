@@ -26,12 +26,14 @@ template <class T>
 struct AddRowOf {
   Rows<T> x;
   Rows<const T> table;
-  std::int64_t first, period;
+  std::int64_t first;
+  int period;
 
   template <int width>
   __device__ void run(std::int64_t row, std::int64_t col, std::int64_t count) const {
     Floats<width> sum = load<width>(x.at(row, col), count);
-    const Floats<width> more = load<width>(table.at((first + row) % period, col), count);
+    const Floats<width> more =
+        load<width>(table.at(static_cast<int>(first + row) % period, col), count);
 #pragma unroll
     for (int i = 0; i < width; ++i) sum.values[i] += more.values[i];
     store(x.at(row, col), sum, count);
@@ -114,10 +116,12 @@ void copy_unchanged(Stream stream, const Matrix& in, const Matrix& out) {
 template <class T>
 void add_row_of(Stream stream, const Matrix& x, const Matrix& table, std::int64_t first,
                 std::int64_t period) {
+  KUMIHIMO_CHECK(first + x.rows <= 0x7fff'ffff && 0 < period && period <= 0x7fff'ffff);
   with_width<wide<T>>(
       [&](auto width) {
         over_elements<decltype(width)::value>(
-            stream, x.rows, x.cols, AddRowOf<T>{rows<T>(x), rows<const T>(table), first, period});
+            stream, x.rows, x.cols,
+            AddRowOf<T>{rows<T>(x), rows<const T>(table), first, static_cast<int>(period)});
       },
       x, table);
 }

@@ -36,7 +36,8 @@ __global__ void __launch_bounds__(32 * dots_per_block)
 }
 
 template <class T, int dim>
-__global__ void __launch_bounds__(FlashTiles<T, dim, true>::threads)
+__global__ void __launch_bounds__(FlashTiles<T, dim, true>::threads,
+                                  FlashTiles<T, dim, true>::blocks)
     flash_query_gradient_kernel(FlashTask task, Heads<const T> q, Heads<const T> k,
                                 Heads<const T> v, Heads<const T> d_out, Rows<const float> log_sums,
                                 Rows<const float> dots, Heads<T> d_q) {
@@ -114,7 +115,8 @@ __global__ void __launch_bounds__(FlashTiles<T, dim, true>::threads)
 
 /// Here scores are transposed, a row for each key, so that they are left operands as they are.
 template <class T, int dim>
-__global__ void __launch_bounds__(FlashTiles<T, dim, true>::threads)
+__global__ void __launch_bounds__(FlashTiles<T, dim, true>::threads,
+                                  FlashTiles<T, dim, true>::blocks)
     flash_key_gradient_kernel(FlashTask task, Heads<const T> q, Heads<const T> k, Heads<const T> v,
                               Heads<const T> d_out, Rows<const float> log_sums,
                               Rows<const float> dots, Heads<T> d_k, Heads<T> d_v) {

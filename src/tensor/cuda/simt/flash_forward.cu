@@ -10,7 +10,8 @@ namespace KUMIHIMO_CUDA_NAMESPACE {
 namespace {
 
 template <class T, int dim>
-__global__ void __launch_bounds__(FlashTiles<T, dim, false>::threads)
+__global__ void __launch_bounds__(FlashTiles<T, dim, false>::threads,
+                                  FlashTiles<T, dim, false>::blocks)
     flash_forward_kernel(FlashTask task, Heads<const T> q, Heads<const T> k, Heads<const T> v,
                          Heads<T> out, Rows<float> log_sum_exp) {
   using Tiles = FlashTiles<T, dim, false>;

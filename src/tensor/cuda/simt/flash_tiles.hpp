@@ -20,6 +20,8 @@ struct FlashTiles {
   static constexpr int warps = is_bf16 && dim > 32 ? 8 : 4;
   static constexpr int threads = 32 * warps;
   static constexpr int rows = 16 * warps;
+  /// That share a multiprocessor: what registers are cut for.
+  static constexpr int blocks = backward || dim > 64 ? 1 : 2;
   static constexpr int passing = is_bf16 && !(backward && dim > 64) ? 64 : 32;
   static constexpr int stride = tile_stride<T, dim>;
   /// Elements of a tile of the block, and of one that passes.

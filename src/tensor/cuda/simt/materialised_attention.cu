@@ -94,13 +94,13 @@ __global__ void __launch_bounds__(row_threads)
 template <class T>
 struct Mask {
   Rows<const T> in;
-  std::int64_t seq_length;
+  int seq_length;
   float hidden;
   Rows<T> out;
 
   template <int width>
   __device__ void run(std::int64_t row, std::int64_t col, std::int64_t count) const {
-    const std::int64_t query = row % seq_length;
+    const int query = static_cast<int>(row) % seq_length;
     Floats<width> values = load<width>(in.at(row, col), count);
 #pragma unroll
     for (int i = 0; i < width; ++i) {
@@ -112,13 +112,14 @@ struct Mask {
 
 void mask(Stream stream, const Matrix& in, std::int64_t seq_length, float hidden,
           const Matrix& out) {
+  KUMIHIMO_CHECK(in.rows <= 0x7fff'ffff);
   with_type(in.dtype, [&](auto zero) {
     using T = decltype(zero);
     with_width<wide<T>>(
         [&](auto width) {
           over_elements<decltype(width)::value>(
               stream, in.rows, in.cols,
-              Mask<T>{rows<const T>(in), seq_length, hidden, rows<T>(out)});
+              Mask<T>{rows<const T>(in), static_cast<int>(seq_length), hidden, rows<T>(out)});
         },
         in, out);
   });

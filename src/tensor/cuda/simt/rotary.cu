@@ -10,15 +10,16 @@ template <class T>
 struct Rotate {
   Rows<T> x;
   Rows<const float> table;
-  std::int64_t half;
-  std::int64_t seq_length;
+  int half;
+  int seq_length;
   float sign;  ///< of sines
 
   template <int width>
   __device__ void run(std::int64_t row, std::int64_t pair, std::int64_t /*count*/) const {
-    const std::int64_t head = pair / half, i = pair - head * half;
-    const std::int64_t position = row % seq_length;
-    T* const first = x.at(row, 2 * head * half + i);
+    // In 32 bits: a division of 64 costs as much as everything else here.
+    const int head = static_cast<int>(pair) / half, i = static_cast<int>(pair) - head * half;
+    const int position = static_cast<int>(row) % seq_length;
+    T* const first = x.at(row, pair + head * half);
     T* const second = first + half;
     Floats<width> a = load<width>(first, width), b = load<width>(second, width);
     const Floats<width> cosine = load<width>(table.at(position, i), width);
@@ -42,6 +43,7 @@ void SimtKernels::rotate(const Matrix& x, std::int64_t heads, std::int64_t head_
   KUMIHIMO_CHECK(head_dim % 2 == 0 && heads * head_dim <= x.cols);
   KUMIHIMO_CHECK(table.cols == head_dim && seq_length <= table.rows);
   KUMIHIMO_CHECK(table.dtype == DType::fp32);
+  KUMIHIMO_CHECK(x.rows <= 0x7fff'ffff && heads * head_dim <= 0x7fff'ffff);
   const std::int64_t half = head_dim / 2;
   if (x.rows == 0 || heads * half == 0) return;
   with_type(x.dtype, [&](auto zero) {
@@ -51,8 +53,8 @@ void SimtKernels::rotate(const Matrix& x, std::int64_t heads, std::int64_t head_
         [&](auto width) {
           over_elements<decltype(width)::value>(
               stream_, x.rows, heads * half,
-              Rotate<T>{rows<T>(x), rows<const float>(table), half, seq_length,
-                        inverse ? -1.0f : 1.0f});
+              Rotate<T>{rows<T>(x), rows<const float>(table), static_cast<int>(half),
+                        static_cast<int>(seq_length), inverse ? -1.0f : 1.0f});
         },
         x, cols_of(x, half, half), table, cols_of(table, half, half));
   });
