@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/compare_precision_text.hpp"
+#include "cli/gpu_options.hpp"
 #include "cli/json_text.hpp"
 #include "cli/progress.hpp"
 #include "cli/terminal.hpp"
@@ -78,12 +79,18 @@ std::optional<PrecisionComparisonOptions> read_comparison(const Flags& flags,
 
 ExitCode run_comparison(const PrecisionComparisonOptions& comparison, const TrainingRun& run) {
   PrecisionComparison result;
+  PlaceRank place;
+  if (const auto& gpu = run.request.gpu) {
+    place = [&gpu](World& host) { return world_on_gpu(host, *gpu); };
+  }
   {
     ProgressBar bar("comparing", terminal_of(stderr));
-    result = compare_precision(comparison, sample_reader(run),
-                               [&](std::int64_t step, const std::array<double, 2>& /*losses*/) {
-                                 bar.update(step + 1, comparison.steps);
-                               });
+    result = compare_precision(
+        comparison, sample_reader(run),
+        [&](std::int64_t step, const std::array<double, 2>& /*losses*/) {
+          bar.update(step + 1, comparison.steps);
+        },
+        place);
   }
   const ExitCode printed =
       print(run.request.json ? to_json_text(to_json(result)) : to_text(result));

@@ -7,6 +7,7 @@
 #include "cli/terminal.hpp"
 #include "cli/train_options.hpp"
 #include "cli/train_rank.hpp"
+#include "comm/tcp/rendezvous.hpp"
 
 namespace kumihimo {
 namespace {
@@ -17,6 +18,9 @@ constexpr std::string_view example =
       eight ranks as threads of this process
   mpirun -n 8 kumihimo train --model llama-tiny --tp 2 --pp 2 --dp 2 --json-log steps.jsonl
       eight processes, and a line of JSON for each step
+  torchrun --nproc-per-node 8 --no-python kumihimo train --model llama-3-8b --dp 8 --zero 3 \
+      --backend cuda --precision bf16
+      eight GPUs, connected by NCCL
   kumihimo train --model llama-tiny --tp 4 --pp 2 --dp 4 --ranks emulated \
       --cluster a100-80gb-sxm --trace steps.json
       32 ranks with virtual clocks on the links of a cluster, for https://ui.perfetto.dev
@@ -88,9 +92,8 @@ bool same_everywhere(Agreement& agreement, World& world, const TrainingRun& run)
   const auto own = static_cast<double>(fingerprint(run));
   if (agreement.lowest(own) == agreement.highest(own)) return true;
   if (world.rank() == 0) {
-    print_errors(
-        {{"train", "the ranks were started with different flags, models or data",
-          "start them all with one mpirun command, on machines that hold the same files"}});
+    print_errors({{"train", "the ranks were started with different flags, models or data",
+                   "start them all with one command, on machines that hold the same files"}});
   }
   return false;
 }
@@ -118,13 +121,39 @@ ExitCode train_under_launcher(const Flags& flags, const std::stop_token& stop,
   return ran ? code : refuse(ran.errors());
 }
 
+/// Processes that find each other over TCP.
+ExitCode train_over_tcp(const Flags& flags, const std::stop_token& stop, const Errors& faults) {
+  Errors refused = faults;
+  const double timeout_s = read_rendezvous_timeout(flags, refused);
+  const auto place = read_tcp_place(process_environment());
+  collect(refused, place);
+  if (!place || !refused.empty()) return refuse(refused);
+  ExitCode code = ExitCode::environment;
+  try {
+    const auto timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::duration<double>(timeout_s));
+    const int ended = run_tcp(
+        *place, timeout,
+        [&](World& world) { code = train_rank_of_job(world, flags, stop, faults); },
+        [](const std::exception& error) { return static_cast<int>(exit_code_of(error)); });
+    return ended == 0 ? code : static_cast<ExitCode>(ended);
+  } catch (const std::exception& error) {  // of the rendezvous
+    print_errors({{"train", error.what(), ""}});
+    return ExitCode::environment;
+  }
+}
+
 ExitCode run_train(const Flags& flags, const Errors& faults) {
   // Before MPI and the ranks make threads of their own, which inherit the blocked signal.
   const InterruptGuard guard;
   Errors ignored;  // read again with all the others
-  return read_rank_kind(flags, ignored) == RankKind::mpi
-             ? train_under_launcher(flags, guard.token(), faults)
-             : train_here(flags, guard.token(), faults);
+  switch (read_rank_kind(flags, ignored)) {
+    case RankKind::mpi: return train_under_launcher(flags, guard.token(), faults);
+    case RankKind::tcp: return train_over_tcp(flags, guard.token(), faults);
+    case RankKind::threads:
+    case RankKind::emulated: break;
+  }
+  return train_here(flags, guard.token(), faults);
 }
 
 }  // namespace

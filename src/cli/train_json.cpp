@@ -5,6 +5,7 @@
 
 #include "cli/planner_json.hpp"
 #include "cli/training_names.hpp"
+#include "tensor/gpu.hpp"
 
 namespace kumihimo {
 namespace {
@@ -122,7 +123,9 @@ Json train_json(const StepStatistics& statistics, const TrainingRun& run, const 
       {"peak",
        {{"core_flop_per_s", setup.peak.core_flop_per_s},
         {"cores", setup.peak.cores},
-        {"measured", setup.peak.measured}}},
+        {"measured", setup.peak.measured},
+        {"stated_flop_per_s", nullptr}}},
+      {"gpu", nullptr},
       {"complete", statistics.last().step + 1 == request.steps},
       {"interrupted", end.interrupted},
       {"failure", nullptr},
@@ -131,6 +134,17 @@ Json train_json(const StepStatistics& statistics, const TrainingRun& run, const 
       {"timed_steps", statistics.timed_steps()},
       {"loss_first", statistics.first().loss},
       {"loss_last", statistics.last().loss}};
+  if (setup.peak.stated_flop_per_s > 0) {
+    json["peak"]["stated_flop_per_s"] = setup.peak.stated_flop_per_s;
+    json["peak"]["stated_by"] = setup.peak.stated_by;
+  }
+  if (setup.gpu != nullptr) {
+    const GpuFacts& facts = setup.gpu->facts();
+    json["gpu"] = {{"name", facts.name},
+                   {"compute_capability", facts.major * 10 + facts.minor},
+                   {"memory_bytes", facts.memory},
+                   {"memory_in_use_bytes", setup.gpu->memory_in_use()}};
+  }
   if (end.failure) json["failure"] = *end.failure;
   if (end.saved) json["saved"] = end.saved->string();
   if (request.cluster) json["cluster"] = cluster_json(*request.cluster);
@@ -140,6 +154,10 @@ Json train_json(const StepStatistics& statistics, const TrainingRun& run, const 
                            {"lower_quartile", statistics.step_time_quantile_s(0.25)},
                            {"upper_quartile", statistics.step_time_quantile_s(0.75)}};
     add_figures(json, figures_of(work_of_step(request.options), median, setup.peak.flop_per_s()));
+    if (setup.peak.stated_flop_per_s > 0) {
+      json["mfu_of_stated"] =
+          figures_of(work_of_step(request.options), median, setup.peak.all_stated_flop_per_s()).mfu;
+    }
     add_times(json, statistics.mean_times());
   }
   json["peak_memory_bytes"] = statistics.last().peak_memory_total;

@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 #include <limits>
 
+#include "cli/gpu_options.hpp"
 #include "cli/layout_options.hpp"
 #include "cli/model_options.hpp"
 #include "cli/precision_comparison.hpp"
 #include "cli/this_machine.hpp"
 #include "cli/training_names.hpp"
 #include "cluster/cluster_file.hpp"
+#include "comm/tcp/tcp_place.hpp"
 #include "comm/world.hpp"
 #include "layout/validate.hpp"
 
@@ -145,11 +147,24 @@ std::optional<SaveRequest> read_save(const Flags& flags, Errors& faults) {
   return save;
 }
 
-/// The back end must be part of this program.
-void judge_backend(Backend backend, Errors& faults) {
+/// The back end must be part of this program. A GPU's is loaded.
+void read_backend(const Flags& flags, std::optional<int> ranks, TrainingRequest& request,
+                  Errors& faults) {
+  const TrainingOptions& options = request.options;
+  if (options.backend == Backend::cuda) {
+    if (request.ranks == RankKind::emulated) {
+      faults.push_back({"--ranks", "emulated ranks compute on the host's processors",
+                        "leave out --backend cuda, or --ranks emulated"});
+      return;
+    }
+    const auto all = static_cast<int>(options.layout.devices());
+    request.gpu = read_gpu_flags(flags, ranks ? 1 : all, all, faults);
+    return;
+  }
+  judge_no_gpu_flags(flags, faults);
   DeviceMemory memory(make_host_memory());
   Workspace workspace(memory);
-  collect(faults, try_kernels(backend, 1, workspace));
+  collect(faults, try_kernels(options.backend, 1, workspace));
 }
 
 void judge_ranks(const TrainingRequest& request, std::optional<int> ranks, Errors& faults) {
@@ -160,7 +175,7 @@ void judge_ranks(const TrainingRequest& request, std::optional<int> ranks, Error
                       fmt::format("{} x {} x {} are {} ranks, but the launcher started {}",
                                   layout.tensor_parallel, layout.pipeline_parallel,
                                   layout.data_parallel, wanted, *ranks),
-                      fmt::format("run mpirun -n {}, or change the layout", wanted)});
+                      fmt::format("start {} ranks, or change the layout", wanted)});
   }
   if (request.cluster && wanted > request.cluster->devices()) {
     faults.push_back({"--cluster",
@@ -230,13 +245,19 @@ void add_train_flags(Flags& flags) {
 
   add_comparison_flags(flags);
   flags.group("Ranks");
-  flags.add_value("--ranks", "KIND",
-                  "threads (default), mpi (default under mpirun), emulated: virtual clocks on the "
-                  "links of --cluster");
+  flags.add_value(
+      "--ranks", "KIND",
+      "threads (default), mpi (default under mpirun), tcp (default under torchrun: RANK, "
+      "WORLD_SIZE, MASTER_ADDR; or srun), emulated: virtual clocks on the links of "
+      "--cluster");
+  flags.add_value("--rendezvous-timeout", "SECONDS",
+                  "within which ranks of --ranks tcp must have come (default: 60)");
   flags.add_value("--cluster", "NAME|PATH", "whose links emulated ranks use");
-  flags.add_value("--backend", "NAME", "cpu (default), reference: plain loops, slow");
+  flags.add_value("--backend", "NAME",
+                  "cpu (default), cuda: NVIDIA GPUs, reference: plain loops, slow");
   flags.add_value("--threads-per-rank", "N", "threads of a rank's kernels (default: 1)");
   flags.add_value("--device-memory", "BYTES", "a rank's memory, such as 512MiB (default: any)");
+  add_gpu_flags(flags);
 
   flags.group("Saved states");
   flags.add_value("--save", "DIR",
@@ -250,8 +271,9 @@ void add_train_flags(Flags& flags) {
                   "start from these weights, as Hugging Face's transformers saves them");
 
   flags.group("Measuring and output");
-  flags.add_value("--peak", "RATE",
-                  "of a core, such as 115GFLOP/s, for MFU (default: measured at start)");
+  flags.add_value(
+      "--peak", "RATE",
+      "of a core, such as 115GFLOP/s, or of a GPU, for MFU (default: measured at start)");
   flags.add_value("--warmup-steps", "N", "steps left out of the summary's times (default: 3)");
   flags.add_value("--log-every", "N", "steps between rows (default: about 20 rows)");
   flags.add_switch("--profile-data", "show what reading the data takes");
@@ -262,7 +284,16 @@ void add_train_flags(Flags& flags) {
 }
 
 RankKind read_rank_kind(const Flags& flags, Errors& faults) {
-  return named(flags, "--ranks", started_by_mpi() ? RankKind::mpi : RankKind::threads, faults);
+  const RankKind usual = started_by_mpi()                         ? RankKind::mpi
+                         : names_a_tcp_job(process_environment()) ? RankKind::tcp
+                                                                  : RankKind::threads;
+  return named(flags, "--ranks", usual, faults);
+}
+
+double read_rendezvous_timeout(const Flags& flags, Errors& faults) {
+  constexpr double longest = 86400;
+  return flags.number("--rendezvous-timeout", 0.1, longest, faults)
+      .value_or(TrainingRequest().rendezvous_timeout_s);
 }
 
 std::optional<TrainingRequest> read_train_flags(const Flags& flags, Errors& faults,
@@ -275,7 +306,7 @@ std::optional<TrainingRequest> read_train_flags(const Flags& flags, Errors& faul
   options.learning_rate = read_learning_rate(flags, request.steps, faults);
   options.fp8 = read_fp8(flags, faults);
   options.backend = named(flags, "--backend", options.backend, faults);
-  judge_backend(options.backend, faults);
+  request.rendezvous_timeout_s = read_rendezvous_timeout(flags, faults);
   options.threads_per_rank =
       static_cast<int>(flags.whole("--threads-per-rank", 1, most_threads, faults).value_or(1));
   options.device_memory =
@@ -306,8 +337,9 @@ std::optional<TrainingRequest> read_train_flags(const Flags& flags, Errors& faul
 
   const auto layout = read_layout_flags(flags, faults);
   const auto job = read_training_job(flags, layout, faults);
+  if (layout) options.layout = *layout;
+  read_backend(flags, ranks, request, faults);
   if (!layout || !job) return std::nullopt;
-  options.layout = *layout;
   options.job = *job;
   judge(request, ranks, faults);
   return faults.empty() ? std::optional(request) : std::nullopt;

@@ -15,7 +15,8 @@ void add_train_flags(Flags& flags);
 std::optional<TrainingRequest> read_train_flags(const Flags& flags, Errors& faults,
                                                 std::optional<int> ranks);
 
-/// What --ranks says; under a launcher mpi is the default.
+/// What --ranks says; under a launcher mpi or tcp is the default.
 RankKind read_rank_kind(const Flags& flags, Errors& faults);
+double read_rendezvous_timeout(const Flags& flags, Errors& faults);
 
 }  // namespace kumihimo

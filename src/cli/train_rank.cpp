@@ -4,6 +4,7 @@
 
 #include "base/files.hpp"
 #include "cli/agreement.hpp"
+#include "cli/gpu_options.hpp"
 #include "cli/training_trace.hpp"
 #include "engine/trainer.hpp"
 #include "layout/layout_text.hpp"
@@ -67,15 +68,18 @@ TrainingEnd train_rank(World& world, const TrainingRun& run, const std::stop_tok
                        TrainingReporter* reporter) {
   const TrainingRequest& request = run.request;
   Agreement agreement(world);
+  const std::shared_ptr<World> on_gpu = request.gpu ? world_on_gpu(world, *request.gpu) : nullptr;
+  World& computing = on_gpu ? *on_gpu : world;
   const ComputePeak peak =
-      compute_peak(world, agreement, request.options, request.core_peak_flop_per_s);
-  Trainer trainer(world, request.options, sample_reader(run));
+      compute_peak(computing, agreement, request.options, request.core_peak_flop_per_s);
+  Trainer trainer(computing, request.options, sample_reader(run));
   start_from_files(trainer, run);
   StateKeeper states(trainer, run);
   std::optional<LastSteps> last_steps;
   if (request.trace) last_steps.emplace(agreement, trainer.recorder());
   if (reporter != nullptr) {
-    reporter->begin({world.backend(), world.size(), trainer.kernels_description(), peak});
+    reporter->begin(
+        {world.backend(), world.size(), trainer.kernels_description(), peak, computing.gpu()});
   }
 
   TrainingEnd end;

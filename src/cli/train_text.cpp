@@ -8,6 +8,7 @@
 #include "cli/number_text.hpp"
 #include "cli/table.hpp"
 #include "layout/layout_text.hpp"
+#include "tensor/gpu.hpp"
 
 namespace kumihimo {
 namespace {
@@ -16,24 +17,37 @@ std::string ranks_text(const TrainingRun& run, const RankSetup& setup) {
   const int threads = run.request.options.threads_per_rank;
   const std::string what = setup.emulated()             ? "emulated, as threads of this process"
                            : setup.backend == "threads" ? "threads of this process"
+                           : setup.backend == "tcp"     ? "processes (TCP)"
                                                         : "processes (MPI)";
+  if (setup.gpu != nullptr) {
+    return fmt::format("{} {}, on {:.4g} GPU{}; kernels: {}", setup.ranks, what, setup.peak.cores,
+                       setup.peak.cores == 1 ? "" : "s", setup.kernels);
+  }
   return fmt::format("{} {}, {} {} each; kernels: {}", setup.ranks, what, threads,
                      threads == 1 ? "thread" : "threads", setup.kernels);
 }
 
 std::string peak_text(const RankSetup& setup, Precision precision) {
   const ComputePeak& peak = setup.peak;
-  return fmt::format(
-      "{} = {} a core x {:.4g} {}, {}", format_flop_per_second(peak.flop_per_s()),
-      format_flop_per_second(peak.core_flop_per_s), peak.cores, peak.cores == 1 ? "core" : "cores",
-      peak.measured
-          ? fmt::format("measured at start ({} products)", to_string(storage_dtype(precision)))
-          : "as given by --peak");
+  const std::string_view unit = setup.gpu != nullptr ? "GPU" : "core";
+  return fmt::format("{} = {} a {} x {:.4g} {}{}, {}", format_flop_per_second(peak.flop_per_s()),
+                     format_flop_per_second(peak.core_flop_per_s), unit, peak.cores, unit,
+                     peak.cores == 1 ? "" : "s",
+                     peak.measured ? fmt::format("measured at start ({} products)",
+                                                 to_string(storage_dtype(precision)))
+                                   : "as given by --peak");
 }
 
 /// What is not what it may seem.
 void add_notes(Table& facts, const TrainingRun& run, const RankSetup& setup) {
-  if (run.request.options.layout.precision == Precision::fp8) {
+  if (setup.peak.stated_flop_per_s > 0) {
+    facts.rows.push_back(
+        {"stated",
+         fmt::format("{} of {} dense, a GPU, by the vendor (cluster {})",
+                     format_flop_per_second(setup.peak.stated_flop_per_s),
+                     to_string(run.request.options.layout.precision), setup.peak.stated_by)});
+  }
+  if (run.request.options.layout.precision == Precision::fp8 && setup.gpu == nullptr) {
     facts.rows.push_back({"fp8",
                           "emulated on this back end: numbers are those of the Hopper recipe, "
                           "times are not"});
@@ -123,6 +137,15 @@ std::string speed_text(const StepStatistics& statistics, const TrainingRun& run,
       {"MFU",
        fmt::format("{} (full attention count); causal count {}; with recompute (HFU) {}",
                    percent(figures.mfu), percent(figures.mfu_causal), percent(figures.hfu))}};
+  if (setup.peak.stated_flop_per_s > 0) {
+    const StepFigures stated =
+        figures_of(work_of_step(run.request.options), median, setup.peak.all_stated_flop_per_s());
+    table.rows.push_back(
+        {"of vendor's",
+         fmt::format("{} of the peak that the vendor states; causal count {}; with "
+                     "recompute {}; the shares above are of the measured products",
+                     percent(stated.mfu), percent(stated.mfu_causal), percent(stated.hfu))});
+  }
   return to_text(table);
 }
 
@@ -204,6 +227,11 @@ std::string train_summary(const StepStatistics& statistics, const TrainingRun& r
   text += fmt::format("  together {} at the peak; predicted by the planner with {}\n",
                       format_bytes(static_cast<double>(statistics.last().peak_memory_total)),
                       predicted.profile);
+  if (setup.gpu != nullptr) {
+    text += fmt::format("  {} in use on GPU {} by the driver's count, all its users together\n",
+                        format_bytes(static_cast<double>(setup.gpu->memory_in_use())),
+                        setup.gpu->facts().ordinal);
+  }
   text +=
       fmt::format("\nLoss {:.4f} at step {}, {:.4f} at step {}\n", statistics.first().loss,
                   statistics.first().step + 1, statistics.last().loss, statistics.last().step + 1);

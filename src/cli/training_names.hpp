@@ -13,8 +13,10 @@ namespace kumihimo {
 
 template <>
 struct NameTable<RankKind> {
-  static constexpr std::array<Named<RankKind>, 3> rows{
-      {{RankKind::threads, "threads"}, {RankKind::mpi, "mpi"}, {RankKind::emulated, "emulated"}}};
+  static constexpr std::array<Named<RankKind>, 4> rows{{{RankKind::threads, "threads"},
+                                                        {RankKind::mpi, "mpi"},
+                                                        {RankKind::tcp, "tcp"},
+                                                        {RankKind::emulated, "emulated"}}};
 };
 
 template <>

@@ -20,7 +20,9 @@ void write_out(std::string_view text) {
 
 /// mpirun gives its ranks terminals of their own, wherever its output goes.
 Terminal terminal_of(const TrainingRun& run, std::FILE* stream) {
-  return run.request.ranks == RankKind::mpi ? Terminal{} : kumihimo::terminal_of(stream);
+  return run.request.ranks == RankKind::mpi || run.request.ranks == RankKind::tcp
+             ? Terminal{}
+             : kumihimo::terminal_of(stream);
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ struct RankSetup {
   int ranks = 1;
   std::string kernels;
   ComputePeak peak;
+  Gpu* gpu = nullptr;  ///< of this rank, where it has one; for as long as it trains
 
   bool emulated() const { return backend == "emulated"; }
 };

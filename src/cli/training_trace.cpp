@@ -48,8 +48,7 @@ std::vector<std::int32_t> gather_counts(ProcessGroup& group, std::size_t own) {
 
 }  // namespace
 
-LastSteps::LastSteps(Agreement& agreement, StepRecorder& recorder)
-    : recorder_(recorder) {
+LastSteps::LastSteps(Agreement& agreement, StepRecorder& recorder) : recorder_(recorder) {
   agreement.barrier();
   zero_s_ = recorder.now_s();
   recorder_.keep_spans(true);

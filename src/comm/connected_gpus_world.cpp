@@ -1,8 +1,9 @@
 #include "comm/connected_gpus_world.hpp"
 
-#include <algorithm>
-#include <cstring>
+#include <condition_variable>
 #include <fmt/format.h>
+#include <future>
+#include <thread>
 
 #include "comm/preconditions.hpp"
 #include "comm/solo_group.hpp"
@@ -39,48 +40,124 @@ class ConnectedGpusWorld::Group final : public ProcessGroup {
   void barrier() override { connection_->barrier(); }
 
   std::unique_ptr<Message> start_send(const Matrix& x, int peer) override {
-    check_peer(x, peer, rank(), size());
-    Direction& direction = direction_to(peer, End::send);
-    return start(direction, x, [&] { direction.connection->send(x, 1); });
+    return start(x, peer, End::send);
   }
   std::unique_ptr<Message> start_receive(const Matrix& x, int peer) override {
-    check_peer(x, peer, rank(), size());
-    Direction& direction = direction_to(peer, End::receive);
-    return start(direction, x, [&] { direction.connection->receive(x, 0); });
+    return start(x, peer, End::receive);
   }
   void wait(Message& message) override {
-    queue_.wait_for(static_cast<QueuedMessage&>(message).through);
+    queue_.wait_for(static_cast<QueuedMessage&>(message).through.get());
   }
 
  private:
   enum class End { send, receive };
+  using PointPtr = std::shared_ptr<const DeviceQueue::Point>;
+
   struct QueuedMessage final : Message {
-    std::shared_ptr<const DeviceQueue::Point> through;
-  };
-  struct Direction {
-    std::unique_ptr<DeviceQueue> queue;
-    std::shared_ptr<GpuCommunicator> connection;
+    std::future<PointPtr> through;
   };
 
-  /// Waits for the peer, when it is the first message of its direction.
-  Direction& direction_to(int peer, End end) {
-    Direction& direction = directions_[{peer, end}];
-    if (direction.connection) return direction;
-    direction.queue = world_.gpu_.make_queue();
-    const auto exchange = [&](const Matrix& id) {
-      host_->wait(end == End::send ? *host_->start_send(id, peer)
-                                   : *host_->start_receive(id, peer));
+  /// Messages to, or from, one peer: a thread finds the peer, which nobody else shall wait for, and
+  /// then gives them to a queue of their own.
+  class Direction {
+   public:
+    Direction(Group& group, int peer, End end)
+        : group_(group), peer_(peer), end_(end), queue_(group.world_.gpu_.make_queue()) {
+      thread_ = std::thread([this] { work(); });
+    }
+    ~Direction() {
+      // Else the thread might wait for a peer that never comes.
+      if (std::uncaught_exceptions() > exceptions_at_birth_) group_.world_.give_up();
+      {
+        const std::lock_guard lock(mutex_);
+        closing_ = true;
+      }
+      changed_.notify_one();
+      thread_.join();
+    }
+    Direction(const Direction&) = delete;
+    Direction& operator=(const Direction&) = delete;
+
+    std::future<PointPtr> give(const Matrix& x, PointPtr ready) {
+      std::future<PointPtr> through;
+      {
+        const std::lock_guard lock(mutex_);
+        through = waiting_.emplace_back(x, std::move(ready)).through.get_future();
+      }
+      changed_.notify_one();
+      return through;
+    }
+
+   private:
+    struct Transfer {
+      Transfer(const Matrix& x_, PointPtr ready_) : x(x_), ready(std::move(ready_)) {}
+      Matrix x;
+      PointPtr ready;
+      std::promise<PointPtr> through;
     };
-    direction.connection = world_.connect(end == End::send ? 0 : 1, 2, *direction.queue, exchange);
-    return direction;
-  }
 
-  template <class Work>
-  std::unique_ptr<Message> start(Direction& direction, const Matrix& x, const Work& work) {
+    void work() {
+      std::exception_ptr failure;
+      while (true) {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return closing_ || !waiting_.empty(); });
+        if (waiting_.empty()) return;
+        Transfer transfer = std::move(waiting_.front());
+        waiting_.pop_front();
+        lock.unlock();
+        try {
+          if (failure) std::rethrow_exception(failure);
+          if (!connection_) connect();
+          queue_->wait_for(transfer.ready);
+          if (transfer.x.elements() > 0) move(transfer.x);
+          transfer.through.set_value(queue_->point());
+        } catch (...) {
+          failure = std::current_exception();
+          transfer.through.set_exception(failure);
+        }
+      }
+    }
+
+    /// The sender is member 0 of the two.
+    void connect() {
+      ProcessGroup& host = *group_.host_;
+      const auto exchange = [&](const Matrix& id) {
+        const auto message =
+            end_ == End::send ? host.start_send(id, peer_) : host.start_receive(id, peer_);
+        host.wait(*message);
+      };
+      connection_ = group_.world_.connect(end_ == End::send ? 0 : 1, 2, *queue_, exchange);
+    }
+
+    void move(const Matrix& x) {
+      if (end_ == End::send) {
+        connection_->send(x, 1);
+      } else {
+        connection_->receive(x, 0);
+      }
+    }
+
+    Group& group_;
+    int peer_;
+    End end_;
+    int exceptions_at_birth_ = std::uncaught_exceptions();
+    std::unique_ptr<DeviceQueue> queue_;
+    std::shared_ptr<GpuCommunicator> connection_;  ///< of the thread
+
+    std::mutex mutex_;  // of all below
+    std::condition_variable changed_;
+    std::deque<Transfer> waiting_;
+    bool closing_ = false;
+
+    std::thread thread_;
+  };
+
+  std::unique_ptr<Message> start(const Matrix& x, int peer, End end) {
+    check_peer(x, peer, rank(), size());
+    auto& direction = directions_[{peer, end}];
+    if (!direction) direction = std::make_unique<Direction>(*this, peer, end);
     auto message = std::make_unique<QueuedMessage>();
-    direction.queue->wait_for(queue_.point());
-    if (x.elements() > 0) work();
-    message->through = direction.queue->point();
+    message->through = direction->give(x, queue_.point());
     return message;
   }
 
@@ -88,7 +165,7 @@ class ConnectedGpusWorld::Group final : public ProcessGroup {
   std::unique_ptr<ProcessGroup> host_;
   std::shared_ptr<GpuCommunicator> connection_;
   DeviceQueue& queue_;
-  std::map<std::pair<int, End>, Direction> directions_;
+  std::map<std::pair<int, End>, std::unique_ptr<Direction>> directions_;
 };
 
 ConnectedGpusWorld::ConnectedGpusWorld(World& host, Gpu& gpu,
@@ -103,12 +180,16 @@ ConnectedGpusWorld::ConnectedGpusWorld(World& host, Gpu& gpu,
 
 ConnectedGpusWorld::~ConnectedGpusWorld() { gpu_.set_watch(nullptr); }
 
+void ConnectedGpusWorld::give_up() {
+  given_up_ = true;
+  abort_all();
+  host_.give_up();
+}
+
 std::unique_ptr<CommunicationStream> ConnectedGpusWorld::make_stream() {
   BesideQueue& beside = beside_.emplace_back(gpu_.make_queue());
-  return std::make_unique<QueuedStream>(clock_, beside.clock, gpu_.queue(), *beside.queue, [this] {
-    given_up_ = true;
-    abort_all();
-  });
+  return std::make_unique<QueuedStream>(clock_, beside.clock, gpu_.queue(), *beside.queue,
+                                        [this] { give_up(); });
 }
 
 std::unique_ptr<ProcessGroup> ConnectedGpusWorld::make_group(std::span<const int> ranks,

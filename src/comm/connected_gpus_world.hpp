@@ -19,8 +19,8 @@ namespace kumihimo {
 /// brings the ranks together, tells of ranks that fail, and carries small values of the host.
 ///
 /// Groups of the same ranks on the same queue share a connection. Each direction of messages
-/// between two ranks has a connection and a queue of its own, made when it is first used: a send
-/// holds its queue until the receiver comes, and must hold up nothing else.
+/// between two ranks has a connection, a queue and a thread of its own, made when it is first used:
+/// a send holds its queue until the receiver comes, and must hold up nothing else.
 ///
 /// While a rank waits for its GPU it looks after the job: a peer that has failed, a connection that
 /// is broken or `timeout_s` without an end abort every connection, and the wait throws PeerFailure.
@@ -36,6 +36,7 @@ class ConnectedGpusWorld final : public World {
   std::string_view backend() const override { return host_.backend(); }
   Gpu* gpu() override { return &gpu_; }
   void check_peers() override { host_.check_peers(); }
+  void give_up() override;
 
   std::unique_ptr<CommunicationStream> make_stream() override;
   std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,

@@ -89,6 +89,9 @@ class World {
   virtual Gpu* gpu() { return nullptr; }
   /// Throws PeerFailure if another rank is known to have failed.
   virtual void check_peers() {}
+  /// This rank is about to fail: its own waits end with PeerFailure, now rather than when the others
+  /// have learned of it.
+  virtual void give_up() {}
   /// The same ranks with groups on GPU memory, where all of them are threads that share this one
   /// GPU; null where they are not threads. Called by all. This world and `gpu` outlive it.
   virtual std::unique_ptr<World> sharing(Gpu& /*gpu*/) { return nullptr; }

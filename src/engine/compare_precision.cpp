@@ -194,11 +194,13 @@ bool PrecisionComparison::within_tolerance() const {
 
 PrecisionComparison compare_precision(const PrecisionComparisonOptions& options,
                                       const ReadSamples& read_samples,
-                                      const OnPrecisionStep& on_step) {
+                                      const OnPrecisionStep& on_step, const PlaceRank& place) {
   KUMIHIMO_CHECK(options.steps >= 1);
   const auto ranks = static_cast<int>(options.training.layout.devices());
   std::vector<RankRecord> records(static_cast<std::size_t>(ranks));
-  run_threads(ranks, [&](World& world) {
+  run_threads(ranks, [&](World& host) {
+    const std::shared_ptr<World> placed = place ? place(host) : nullptr;
+    World& world = placed ? *placed : host;
     RankRecord& record = records[static_cast<std::size_t>(world.rank())];
     Trainer a(world, with_precision(options.training, options.precisions[0]), read_samples);
     Trainer b(world, with_precision(options.training, options.precisions[1]), read_samples);

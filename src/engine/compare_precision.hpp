@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,9 @@ struct PrecisionComparison {
   bool within_tolerance() const;
 };
 
+/// The world on which a rank of `host` computes: on its GPU, or elsewhere.
+using PlaceRank = std::function<std::shared_ptr<World>(World& host)>;
+
 /// Called by rank 0 after each step: its number, 0, 1, ..., and both losses.
 using OnPrecisionStep = std::function<void(std::int64_t step, const std::array<double, 2>& losses)>;
 
@@ -73,9 +77,10 @@ using OnPrecisionStep = std::function<void(std::int64_t step, const std::array<d
 /// trainers, and needs the memory of both (the budget holds for each alone). `read_samples` is
 /// called by all ranks at once. Requires options without faults in either precision. A training
 /// that cannot go on (TrainingFailure) ends the comparison, which says so; other exceptions are
-/// run_threads'.
+/// run_threads'. `place`: none where ranks compute on the host.
 PrecisionComparison compare_precision(const PrecisionComparisonOptions& options,
                                       const ReadSamples& read_samples,
-                                      const OnPrecisionStep& on_step = {});
+                                      const OnPrecisionStep& on_step = {},
+                                      const PlaceRank& place = {});
 
 }  // namespace kumihimo

@@ -19,6 +19,7 @@ class EmulatedWorld final : public World {
   int size() const override { return data_.size(); }
   RankClock& clock() override { return clock_; }
   std::string_view backend() const override { return "emulated"; }
+  void give_up() override { data_.give_up(); }
 
   std::unique_ptr<CommunicationStream> make_stream() override {
     const CommunicationCall call(clock_);

@@ -54,10 +54,11 @@ class MpiWorld final : public World {
   int size() const override { return place_.size; }
   RankClock& clock() override { return clock_; }
   std::string_view backend() const override { return "mpi"; }
+  void give_up() override { given_up_ = true; }
 
   std::unique_ptr<CommunicationStream> make_stream() override {
     return std::make_unique<QueuedStream>(clock_, clock_, queue_, queue_,
-                                          [this] { given_up_ = true; });
+                                          [this] { give_up(); });
   }
 
   std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,

@@ -25,10 +25,11 @@ class TcpWorld final : public World {
   RankClock& clock() override { return clock_; }
   std::string_view backend() const override { return "tcp"; }
   void check_peers() override { job_.check(); }
+  void give_up() override { job_.give_up(); }
 
   std::unique_ptr<CommunicationStream> make_stream() override {
     return std::make_unique<QueuedStream>(clock_, clock_, queue_, queue_,
-                                          [this] { job_.give_up(); });
+                                          [this] { give_up(); });
   }
 
   std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,

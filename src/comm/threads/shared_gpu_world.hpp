@@ -23,6 +23,7 @@ class SharedGpuWorld final : public World {
   std::string_view backend() const override { return host_.backend(); }
   Gpu* gpu() override { return &gpu_; }
   void check_peers() override { host_.check_peers(); }
+  void give_up() override { host_.give_up(); }
 
   std::unique_ptr<CommunicationStream> make_stream() override {
     BesideQueue& beside = beside_.emplace_back(gpu_.make_queue());

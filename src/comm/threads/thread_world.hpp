@@ -36,7 +36,7 @@ class ThreadWorld final : public World {
   }
 
   /// This rank is about to fail: nobody shall wait for it.
-  void give_up() { job_.fail(rank_, ""); }
+  void give_up() override { job_.fail(rank_, ""); }
 
  private:
   ThreadJob& job_;

@@ -1,0 +1,152 @@
+#include "cli/gpu_options.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <fmt/format.h>
+#include <utility>
+
+#include "base/catalog.hpp"
+#include "cluster/cluster_file.hpp"
+#include "comm/connected_gpus_world.hpp"
+
+namespace kumihimo {
+namespace {
+
+constexpr int most_gpus = 1024;
+
+/// A rank's GPU and the world on it, which goes first.
+struct RankGpu {
+  std::unique_ptr<Gpu> gpu;
+  std::unique_ptr<World> world;
+};
+
+std::vector<int> all_gpus(const CudaBackend& backend) {
+  std::vector<int> ordinals;
+  for (const GpuFacts& facts : backend.devices()) ordinals.push_back(facts.ordinal);
+  return ordinals;
+}
+
+void judge_gpus(const GpuRequest& request, Errors& faults) {
+  const auto& devices = request.backend->devices();
+  for (const int ordinal : request.gpus) {
+    const auto found = std::ranges::find(devices, ordinal, &GpuFacts::ordinal);
+    if (found == devices.end()) {
+      faults.push_back({"--gpus", fmt::format("names GPU {} of {}", ordinal, devices.size()),
+                        fmt::format("use 0 to {}", devices.size() - 1)});
+    } else if (!found->unusable.empty()) {
+      faults.push_back({fmt::format("GPU {}", ordinal), found->unusable, ""});
+    }
+  }
+}
+
+/// A place in --gpus for a rank: threads share a single one.
+int gpu_of(const GpuRequest& request, int local) {
+  if (request.gpus.size() == 1) return request.gpus.front();
+  return request.gpus.at(static_cast<std::size_t>(local));
+}
+
+}  // namespace
+
+void add_gpu_flags(Flags& flags) {
+  flags.group("GPUs (--backend cuda)");
+  flags.add_value(
+      "--gpus", "0,1,...",
+      "which GPUs the ranks of this machine use; one: all ranks share it (default: all)");
+  flags.add_switch("--tf32", "fp32 products with a mantissa of 10 bits, on the tensor cores");
+  flags.add_switch(
+      "--untuned-products",
+      "take the library's first algorithm for each product: the same bits on every run");
+  flags.add_switch("--own-attention", "our own flash attention, not cuDNN's");
+  flags.add_value("--gpu-timeout", "SECONDS",
+                  "after which a wait for a GPU or another rank ends the job (default: 600)");
+}
+
+std::optional<GpuRequest> read_gpu_flags(const Flags& flags, int ranks_here, int ranks,
+                                         Errors& faults) {
+  constexpr double longest = 1e6;
+  const std::size_t before = faults.size();
+  GpuRequest request;
+  request.gpus = flags.whole_list("--gpus", 0, most_gpus - 1, faults);
+  request.options.tf32 = flags.given("--tf32");
+  request.options.tune_products = !flags.given("--untuned-products");
+  request.options.library_attention = !flags.given("--own-attention");
+  request.timeout_s = flags.number("--gpu-timeout", 1, longest, faults).value_or(request.timeout_s);
+  auto backend = load_cuda();
+  collect(faults, backend);
+  if (!backend) return std::nullopt;
+  request.backend = *std::move(backend);
+  if (request.gpus.empty()) request.gpus = all_gpus(*request.backend);
+  const auto gpus = static_cast<int>(request.gpus.size());
+  const bool threads = ranks_here == ranks;
+  request.shared = threads && (gpus == 1 || ranks == 1);
+  if (request.shared) request.gpus.resize(1);
+  judge_gpus(request, faults);
+  const int last_local = threads ? ranks - 1 : local_rank();
+  if (!request.shared && last_local >= gpus) {
+    faults.push_back(
+        {"--gpus", fmt::format("are {} GPUs for {} ranks of this machine", gpus, last_local + 1),
+         threads ? "use at most as many ranks as GPUs, or one GPU that all ranks share: --gpus 0"
+                 : "start at most as many processes as GPUs, or ranks as threads that share one"});
+  }
+  if (!request.shared && ranks > 1) {
+    auto connector = load_nccl();
+    collect(faults, connector);
+    if (connector) request.connector = *std::move(connector);
+  }
+  return faults.size() > before ? std::nullopt : std::optional(std::move(request));
+}
+
+void judge_no_gpu_flags(const Flags& flags, Errors& faults) {
+  for (const char* flag :
+       {"--gpus", "--tf32", "--untuned-products", "--own-attention", "--gpu-timeout"}) {
+    if (flags.given(flag)) {
+      faults.push_back({flag, "is for --backend cuda", "add it, or leave this out"});
+    }
+  }
+}
+
+std::shared_ptr<World> world_on_gpu(World& host, const GpuRequest& request) {
+  auto own = std::make_shared<RankGpu>();
+  const int local = host.backend() == "threads" ? host.rank() : local_rank();
+  own->gpu = request.backend->open(gpu_of(request, local), request.options);
+  if (request.shared) own->world = host.sharing(*own->gpu);
+  if (!own->world) {
+    own->world =
+        std::make_unique<ConnectedGpusWorld>(host, *own->gpu, request.connector, request.timeout_s);
+  }
+  World* world = own->world.get();
+  return {std::move(own), world};
+}
+
+int local_rank() {
+  for (const char* name :
+       {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}) {
+    if (const char* text = std::getenv(name)) return std::max(0, std::atoi(text));
+  }
+  return 0;
+}
+
+std::optional<StatedPeak> stated_peak(const std::string& gpu_name, Precision precision) {
+  for (const std::string& name : catalog_names(CatalogKind::clusters)) {
+    const auto cluster = read_cluster(name);
+    if (!cluster || cluster->device.name != gpu_name) continue;
+    if (cluster->device.supports(precision)) {
+      return StatedPeak{cluster->device.peak(precision), cluster->name};
+    }
+  }
+  return std::nullopt;
+}
+
+std::string gpu_list_text(const CudaBackend& backend) {
+  std::string text = backend.versions() + "\n";
+  for (const GpuFacts& facts : backend.devices()) {
+    text += fmt::format(
+        "GPU {}: {}, {} ({} free), compute capability {}.{}, {} multiprocessors{}\n", facts.ordinal,
+        facts.name, format_bytes(static_cast<double>(facts.memory)),
+        format_bytes(static_cast<double>(facts.free_memory)), facts.major, facts.minor,
+        facts.multiprocessors, facts.unusable.empty() ? "" : "; cannot be used: " + facts.unusable);
+  }
+  return text;
+}
+
+}  // namespace kumihimo

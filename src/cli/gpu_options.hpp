@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/flags.hpp"
+#include "cli/training_request.hpp"
+#include "comm/world.hpp"
+
+namespace kumihimo {
+
+/// The flags of --backend cuda.
+void add_gpu_flags(Flags& flags);
+
+/// Loads the CUDA back end and chooses GPUs; nothing, with all faults, where that cannot be.
+/// `ranks_here`: threads of this process, or one where each process is a rank.
+std::optional<GpuRequest> read_gpu_flags(const Flags& flags, int ranks_here, int ranks,
+                                         Errors& faults);
+
+/// Refuses flags of --backend cuda beside another back end.
+void judge_no_gpu_flags(const Flags& flags, Errors& faults);
+
+/// Opens this rank's GPU and lays the world over it: threads on one GPU share it, others are
+/// connected by NCCL. Called by all ranks; `host` outlives what is returned.
+std::shared_ptr<World> world_on_gpu(World& host, const GpuRequest& request);
+
+/// The number of this process among those of its machine, as its launcher says.
+int local_rank();
+
+/// What the vendor states for a GPU of that name, by the catalog's clusters.
+struct StatedPeak {
+  double flop_per_s = 0;  ///< dense, of one GPU
+  std::string cluster;    ///< whose file says so
+};
+std::optional<StatedPeak> stated_peak(const std::string& gpu_name, Precision precision);
+
+/// "GPU 0: NVIDIA H200, 139 GiB (138 GiB free), compute capability 9.0, 132 multiprocessors", a
+/// line each, and the versions of what is loaded.
+std::string gpu_list_text(const CudaBackend& backend);
+
+}  // namespace kumihimo
