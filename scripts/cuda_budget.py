@@ -33,7 +33,7 @@ def compile_file(nvcc, source, architecture):
         begin = time.monotonic()
         # Release builds of the program use the same options.
         run = subprocess.run(
-            [nvcc, "-std=c++20", "-O3", "-DNDEBUG", "--expt-relaxed-constexpr", f"-I{ROOT / 'src'}",
+            [nvcc, "-std=c++20", "-O3", "-DNDEBUG", f"-I{ROOT / 'src'}",
              "-gencode", f"arch=compute_{architecture},code=sm_{architecture}", "-Xptxas", "-v",
              "-c", str(source), "-o", f"{folder}/out.o"],
             capture_output=True, text=True)  # fmt: skip

@@ -7,17 +7,22 @@
 #include <vector>
 
 #include "support/emulated_cuda.hpp"
+#include "support/mirrored_kernels.hpp"
+#include "support/real_gpu.hpp"
 #include "tensor/device_memory.hpp"
 #include "tensor/kernels.hpp"
 
 namespace kumihimo::testing {
 
-/// The back ends whose memory is the host's. `emulated_cuda`: the CUDA kernels on an emulated GPU.
-enum class HostBackend { reference, cpu, emulated_cuda };
+/// The back ends that take the host's matrices. `emulated_cuda`: the CUDA kernels on an emulated
+/// GPU; `cuda`: on a real one, to which the matrices are copied for every call.
+enum class HostBackend { reference, cpu, emulated_cuda, cuda };
 
 /// One rank's kernels with memory of their own.
 struct Device {
-  explicit Device(HostBackend backend) {
+  explicit Device(HostBackend backend)
+      : gpu(backend == HostBackend::cuda ? RealGpus().open() : nullptr),
+        memory(gpu ? gpu->make_memory() : make_host_memory()) {
     switch (backend) {
       case HostBackend::reference: kernels = make_reference_kernels(workspace); break;
       case HostBackend::cpu: {
@@ -26,20 +31,25 @@ struct Device {
         break;
       }
       case HostBackend::emulated_cuda: kernels = make_emulated_cuda_kernels(workspace); break;
+      case HostBackend::cuda:
+        kernels = std::make_unique<MirroredKernels>(memory, gpu->make_kernels(workspace));
+        break;
     }
   }
 
-  DeviceMemory memory{make_host_memory()};
+  std::unique_ptr<Gpu> gpu;
+  DeviceMemory memory;
   Workspace workspace{memory};
   std::unique_ptr<Kernels> kernels;
 };
 
-/// Those of this build.
+/// Those of this build and this machine.
 inline std::vector<HostBackend> host_backends() {
   std::vector<HostBackend> backends{HostBackend::reference, HostBackend::emulated_cuda};
   DeviceMemory memory(make_host_memory());
   Workspace workspace(memory);
   if (make_cpu_kernels(workspace, 1)) backends.push_back(HostBackend::cpu);
+  if (RealGpus().backend) backends.push_back(HostBackend::cuda);
   return backends;
 }
 
@@ -56,6 +66,7 @@ inline std::string backend_name(const ::testing::TestParamInfo<HostBackend>& inf
     case HostBackend::reference: return "reference";
     case HostBackend::cpu: return "cpu";
     case HostBackend::emulated_cuda: return "emulated_cuda";
+    case HostBackend::cuda: return "cuda";
   }
   return "?";
 }

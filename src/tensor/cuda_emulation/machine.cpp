@@ -15,9 +15,9 @@ thread_local Machine* running_machine = nullptr;
 
 constexpr std::int64_t cell_bytes = 2;
 
-std::string text_of(const std::source_location& where) {
-  const std::string path = where.file_name();
-  return path.substr(path.rfind('/') + 1) + ":" + std::to_string(where.line());
+std::string text_of(const Location& where) {
+  const std::string path = where.file;
+  return path.substr(path.rfind('/') + 1) + ":" + std::to_string(where.line);
 }
 
 std::string text_of(const Dim3& at) {
@@ -161,10 +161,7 @@ bool Machine::release_barrier() {
   const auto has_returned = [](const Thread& each) { return each.state == State::returned; };
   if (std::all_of(begin, end, has_returned)) return false;
   for (auto thread = begin; thread != end; ++thread) {
-    if (thread->state != State::in_block || thread->where.line() != begin->where.line() ||
-        thread->where.file_name() != begin->where.file_name()) {
-      fail_stuck();
-    }
+    if (thread->state != State::in_block || thread->where != begin->where) fail_stuck();
   }
   for (auto thread = begin; thread != end; ++thread) thread->state = State::runnable;
   block_synced_ = ++clock_;
@@ -191,7 +188,7 @@ void Machine::fail(const std::string& what) const {
               what);
 }
 
-void Machine::sync_threads(const std::source_location& where) {
+void Machine::sync_threads(const Location& where) {
   Thread& self = *running_;
   self.state = State::in_block;
   self.instruction = "__syncthreads";
@@ -199,7 +196,7 @@ void Machine::sync_threads(const std::source_location& where) {
   self.fiber->suspend();
 }
 
-void Machine::meet(const char* instruction, const std::source_location& where, void* argument,
+void Machine::meet(const char* instruction, const Location& where, void* argument,
                    void (*act)(void* const* arguments)) {
   Thread& self = *running_;
   self.instruction = instruction;
@@ -216,7 +213,7 @@ void Machine::meet(const char* instruction, const std::source_location& where, v
   void* arguments[warp_size];
   for (int lane = 0; lane < warp_size; ++lane) {
     const Thread& other = lanes[lane];
-    if (other.instruction != instruction || other.where.line() != where.line()) {
+    if (other.instruction != instruction || other.where != where) {
       fail(std::string(instruction) + " at " + text_of(where) + " meets " + other.instruction +
            " at " + text_of(other.where) + " in lane " + std::to_string(lane));
     }
@@ -227,7 +224,7 @@ void Machine::meet(const char* instruction, const std::source_location& where, v
   for (int lane = 0; lane < warp_size; ++lane) lanes[lane].state = State::runnable;
 }
 
-void Machine::sync_warp(const std::source_location& where) {
+void Machine::sync_warp(const Location& where) {
   meet("__syncwarp", where, this, [](void* const* arguments) {
     auto* machine = static_cast<Machine*>(arguments[0]);
     const auto warp = static_cast<std::size_t>(machine->running_->number / warp_size);

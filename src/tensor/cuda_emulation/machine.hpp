@@ -5,7 +5,6 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <source_location>
 #include <stdexcept>
 #include <vector>
 
@@ -14,6 +13,18 @@
 namespace kumihimo::cuda_emulation {
 
 inline constexpr int warp_size = 32;
+
+/// Where a barrier or an instruction of a warp stands. (std::source_location is not in clang 14.)
+struct Location {
+  static constexpr Location current(const char* in_file = __builtin_FILE(),
+                                    int at_line = __builtin_LINE()) {
+    return {in_file, at_line};
+  }
+  bool operator==(const Location&) const = default;  // a file's name is one string
+
+  const char* file = "";
+  int line = 0;
+};
 
 /// Something that a kernel may not do. what() says which thread, where, and what was wrong.
 class Fault : public std::logic_error {
@@ -62,12 +73,12 @@ class Machine {
   const Dim3& block_shape() const { return block_shape_; }
   int lane() const { return running_->number % warp_size; }
 
-  void sync_threads(const std::source_location& where);
-  void sync_warp(const std::source_location& where);
+  void sync_threads(const Location& where);
+  void sync_warp(const Location& where);
 
   /// All lanes of the warp meet at one instruction; once, with the argument of every lane,
   /// act(arguments of the lanes in order).
-  void meet(const char* instruction, const std::source_location& where, void* argument,
+  void meet(const char* instruction, const Location& where, void* argument,
             void (*act)(void* const* arguments));
 
   // Shared memory, by bytes from the start of the block's. Arrays begin at multiples of 16.
@@ -94,7 +105,7 @@ class Machine {
     State state = State::runnable;
     std::unique_ptr<Fiber> fiber;  ///< once it runs
     const char* instruction = nullptr;
-    std::source_location where;
+    Location where;
     void* argument = nullptr;
     std::int64_t taken = 0;                 ///< bytes of shared memory, by its SharedMemory
     std::vector<std::vector<Copy>> groups;  ///< committed asynchronous copies, the oldest first

@@ -12,9 +12,9 @@
 #include "tensor/cuda_emulation/machine.hpp"
 #include "tensor/float_formats.hpp"
 
-// What tensor/cuda/simt/simt.hpp means on the emulated GPU. Conversions round as the hardware does, NaN
-// included. Products of matrix units are exact and summed in fp32, in the order of k; the hardware
-// may round sums in another way (it truncates below the largest term's last places).
+// What tensor/cuda/simt/simt.hpp means on the emulated GPU. Conversions round as the hardware does,
+// NaN included. Products of matrix units are exact and summed in fp32, in the order of k; the
+// hardware may round sums in another way (it truncates below the largest term's last places).
 
 #define __global__
 #define __device__
@@ -33,8 +33,8 @@ struct CUstream_st {
 
 namespace kumihimo::emulated_cuda {
 
+using cuda_emulation::Location;
 using cuda_emulation::Machine;
-using Location = std::source_location;
 
 struct Bf16 {
   std::uint16_t bits;

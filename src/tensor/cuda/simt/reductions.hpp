@@ -35,7 +35,7 @@ __device__ __forceinline__ T warp_reduce(T value, const Operation& operation) {
 }
 
 /// Elements of shared memory that block_reduce of `count` values needs.
-constexpr int scratch_for(int count) { return 32 * count; }
+__host__ __device__ constexpr int scratch_for(int count) { return 32 * count; }
 
 /// Each of `count` values over the block. `neutral` changes nothing. scratch: scratch_for(count).
 template <int count, class T, class Operation>
