@@ -103,15 +103,15 @@ endfunction()
 function(kumihimo_modules)
   if(KUMIHIMO_CUDA_BACKEND STREQUAL cuda_module)
     set(folder ${PROJECT_SOURCE_DIR}/src/tensor/cuda)
-    set(cudnn ${CUDNN_LIBRARY})
-    if(NOT KUMIHIMO_CUDNN_BACKEND STREQUAL cudnn)
-      set(cudnn "")
+    set(attention_library "")
+    if(KUMIHIMO_CUDNN_BACKEND STREQUAL "cudnn")
+      set(attention_library ${CUDNN_LIBRARY})
     endif()
     kumihimo_module(kumihimo_cuda
       SOURCES ${folder}/*.cpp ${folder}/*.cu ${folder}/simt/*.cu
               ${folder}/${KUMIHIMO_CUDNN_BACKEND}/*.cpp
       INCLUDE ${CUDNN_INCLUDE_DIR}
-      LINK kumihimo_tensor fmt::fmt CUDA::cudart CUDA::cublasLt ${cudnn})
+      LINK kumihimo_tensor fmt::fmt CUDA::cudart CUDA::cublasLt ${attention_library})
   endif()
   if(KUMIHIMO_NCCL_BACKEND STREQUAL nccl_module)
     kumihimo_module(kumihimo_nccl

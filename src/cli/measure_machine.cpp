@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/files.hpp"
+#include "cli/gpu_options.hpp"
 #include "cli/json_text.hpp"
 #include "cli/model_options.hpp"
 #include "cli/table.hpp"
@@ -31,15 +32,36 @@ struct MeasureRequest {
   std::string out, cluster_out, name;
   std::vector<CollectivePoint> given;  ///< from other benchmarks' output
   std::optional<Cluster> stated;       ///< whose vendor's figures to compare with
+  std::optional<GpuRequest> gpu;       ///< --backend cuda
 };
+
+/// A rank for each GPU, unless fewer are asked for.
+void read_gpus(const Flags& flags, std::optional<std::int64_t> ranks, MeasureRequest& request,
+               Errors& faults) {
+  const auto backend = load_cuda();
+  collect(faults, backend);
+  if (!backend) return;
+  const auto named = flags.whole_list("--gpus", 0, 1023, faults);
+  const auto gpus = named.empty() ? std::ssize((*backend)->devices()) : std::ssize(named);
+  request.ranks = static_cast<int>(ranks.value_or(gpus));
+  request.gpu = read_gpu_flags(flags, request.ranks, request.ranks, faults);
+}
 
 std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults) {
   MeasureRequest request;
   const auto model = read_model_flags(flags, faults);
   request.seq_length = flags.whole("--seq-length", 1, 1'000'000, faults).value_or(256);
   const auto cores = static_cast<std::int64_t>(std::max(1U, std::thread::hardware_concurrency()));
-  request.ranks = static_cast<int>(flags.whole("--ranks", 1, 1024, faults).value_or(cores));
-  const auto base = read_stack_profile(flags.text("--base", faults).value_or("kumihimo-cpu"));
+  const auto ranks_asked = flags.whole("--ranks", 1, 1024, faults);
+  request.ranks = static_cast<int>(ranks_asked.value_or(cores));
+  const std::string backend = flags.text("--backend", faults).value_or("cpu");
+  if (backend == "cuda") {
+    read_gpus(flags, ranks_asked, request, faults);
+  } else if (backend != "cpu") {
+    faults.push_back({"--backend", "is \"" + backend.substr(0, 60) + "\"", "use cpu or cuda"});
+  }
+  const auto base = read_stack_profile(
+      flags.text("--base", faults).value_or(request.gpu ? "uncalibrated" : "kumihimo-cpu"));
   collect(faults, base);
   for (const auto& [flag, into] :
        {std::pair{"--out", &request.out}, std::pair{"--cluster-out", &request.cluster_out}}) {
@@ -145,11 +167,20 @@ void set_parameter(StackProfile& profile, std::string_view key, double value, do
 
 Measurement measure(const MeasureRequest& request) {
   Measurement result;
-  result.figures = measure_machine(request.ranks);
-  result.shares = measure_operations(request.model, request.seq_length, result.figures);
+  PlaceRank place;
+  std::unique_ptr<Gpu> gpu;
+  if (request.gpu) {
+    gpu = request.gpu->backend->open(request.gpu->gpus.front(), request.gpu->options);
+    place = [&request](World& host) { return world_on_gpu(host, *request.gpu); };
+  }
+  result.figures = gpu ? measure_gpu(*gpu) : measure_machine(request.ranks);
+  result.shares = measure_operations(request.model, request.seq_length, result.figures, gpu.get());
   raise_figures(result.figures, result.shares);
-  result.points =
-      request.given.empty() ? measure_collectives(std::max(2, request.ranks)) : request.given;
+  if (!request.given.empty()) {
+    result.points = request.given;
+  } else if (!gpu || request.ranks > 1) {  // one GPU has no link
+    result.points = measure_collectives(std::max(2, request.ranks), place);
+  }
   std::vector<CollectivePoint> collectives, messages;
   for (const CollectivePoint& point : result.points) {
     (point.kind == CollectiveKind::send_receive ? messages : collectives).push_back(point);
@@ -157,7 +188,10 @@ Measurement measure(const MeasureRequest& request) {
   if (has_two_sizes(collectives)) result.collectives = fit_link(collectives);
   if (has_two_sizes(messages)) result.messages = fit_link(messages);
 
-  result.cluster = cluster_of(result.figures, request.ranks, 0);
+  // Where there is no link to be measured, copies in the GPU's own memory stand in.
+  const Link unmeasured{result.figures.core_bandwidth, 1e-6};
+  result.cluster = gpu ? cluster_of_gpus(result.figures, gpu->facts(), request.ranks, unmeasured)
+                       : cluster_of(result.figures, request.ranks, 0);
   result.cluster.name = std::filesystem::path(request.cluster_out).stem().string();
   Link& link = result.cluster.intra_node;
   // Links that nobody timed keep the figure of the machine's own all-reduces.
@@ -166,6 +200,7 @@ Measurement measure(const MeasureRequest& request) {
                 result.collectives.points + result.messages.points > 0 ? 0 : link.bandwidth});
   result.cluster.inter_node = link;
   result.cluster.nic_bandwidth = link.bandwidth * request.ranks;
+  if (gpu) result.cluster.host_link_bandwidth = link.bandwidth;
 
   StackProfile& profile = result.profile;
   profile = request.base;
@@ -196,10 +231,12 @@ Measurement measure(const MeasureRequest& request) {
 std::string text_of(const MeasureRequest& request, const Measurement& measured) {
   const MachineFigures& figures = measured.figures;
   std::string text = fmt::format(
-      "{}: {} cores, {}\n  one core: products {} fp32, {} bf16; memory and caches {}\n\n",
-      figures.processor, figures.cores, format_bytes(static_cast<double>(figures.memory)),
+      "{}: {}, {}\n  one {}: products {} fp32, {} bf16; memory {}{}\n\n", figures.processor,
+      request.gpu ? fmt::format("{} of them", request.ranks)
+                  : fmt::format("{} cores", figures.cores),
+      format_bytes(static_cast<double>(figures.memory)), request.gpu ? "GPU" : "core",
       format_flop_per_second(figures.fp32_flop_per_s),
-      format_flop_per_second(figures.bf16_flop_per_s),
+      format_flop_per_second(figures.bf16_flop_per_s), request.gpu ? "" : "and caches ",
       format_bytes_per_second(figures.core_bandwidth));
   Table shares{{{"parameter"},
                 {"share", Align::right},
@@ -290,7 +327,9 @@ void add_measure_flags(Flags& flags) {
   flags.add_value("--collective-ranks", "N", "ranks of OSU's output, which does not say");
   flags.add_value("--against", "NAME|PATH",
                   "a cluster with the vendor's figures: says what share of each was measured");
+  flags.add_value("--backend", "NAME", "cpu (default), cuda: a GPU, and the links between GPUs");
   add_model_change_flags(flags);
+  add_gpu_flags(flags);
 }
 
 ExitCode measure_this_machine(const Flags& flags, Errors faults) {

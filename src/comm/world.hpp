@@ -89,8 +89,8 @@ class World {
   virtual Gpu* gpu() { return nullptr; }
   /// Throws PeerFailure if another rank is known to have failed.
   virtual void check_peers() {}
-  /// This rank is about to fail: its own waits end with PeerFailure, now rather than when the others
-  /// have learned of it.
+  /// This rank is about to fail: its own waits end with PeerFailure, now rather than when the
+  /// others have learned of it.
   virtual void give_up() {}
   /// The same ranks with groups on GPU memory, where all of them are threads that share this one
   /// GPU; null where they are not threads. Called by all. This world and `gpu` outlive it.
@@ -104,6 +104,9 @@ class World {
   virtual std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,
                                                    CommunicationStream* stream = nullptr) = 0;
 };
+
+/// The world on which a rank of `host` computes: on its GPU, or elsewhere. Called by all ranks.
+using PlaceRank = std::function<std::shared_ptr<World>(World& host)>;
 
 /// What a rank does. Exceptions end the job on all ranks.
 using RankBody = std::function<void(World& world)>;

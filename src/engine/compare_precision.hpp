@@ -67,9 +67,6 @@ struct PrecisionComparison {
   bool within_tolerance() const;
 };
 
-/// The world on which a rank of `host` computes: on its GPU, or elsewhere.
-using PlaceRank = std::function<std::shared_ptr<World>(World& host)>;
-
 /// Called by rank 0 after each step: its number, 0, 1, ..., and both losses.
 using OnPrecisionStep = std::function<void(std::int64_t step, const std::array<double, 2>& losses)>;
 

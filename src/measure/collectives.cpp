@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <fmt/format.h>
 #include <sstream>
 
 #include "base/check.hpp"
 #include "comm/world.hpp"
-#include "tensor/device_memory.hpp"
+#include "tensor/gpu.hpp"
 
 namespace kumihimo {
 namespace {
@@ -49,25 +48,29 @@ void run_once(ProcessGroup& group, CollectiveKind kind, const Matrix& whole) {
   }
 }
 
-void measure_group(int ranks, std::vector<CollectivePoint>& points) {
+void measure_group(int ranks, const PlaceRank& place, std::vector<CollectivePoint>& points) {
   constexpr int repeats = 9;
-  run_threads(ranks, [&](World& world) {
-    DeviceMemory memory(make_host_memory());
+  const std::int64_t most_bytes = place ? 256 << 20 : 4 << 20;
+  run_threads(ranks, [&](World& host) {
+    const std::shared_ptr<World> placed = place ? place(host) : nullptr;
+    World& world = placed ? *placed : host;
+    DeviceMemory memory(world.gpu() != nullptr ? world.gpu()->make_memory() : make_host_memory());
     Workspace workspace(memory);
     std::vector<int> all;
     for (int rank = 0; rank < ranks; ++rank) all.push_back(rank);
     const auto group = world.make_group(all);
     for (const CollectiveKind kind : timed_kinds) {
-      for (std::int64_t bytes = 1024; bytes <= (4 << 20); bytes *= 4) {
+      for (std::int64_t bytes = 1024; bytes <= most_bytes; bytes *= 4) {
         const Workspace::Scope scope(workspace);
         // Two halves are sent and received, so that both ways are open at once.
         const std::int64_t rows = 2 * ranks;
         const std::int64_t cols = std::max<std::int64_t>(1, bytes / 4 / rows);
         const Matrix whole = workspace.take(rows, cols, DType::fp32);
-        std::memset(whole.data, 0, static_cast<std::size_t>(whole.bytes()));
+        // New memory is zero, and what collectives leave there is a number.
         std::vector<double> seconds;
         for (int i = 0; i < repeats; ++i) {
           group->barrier();
+          world.clock().settle();
           const double begin = world.clock().now_s();
           run_once(*group, kind, whole);
           seconds.push_back(world.clock().now_s() - begin);
@@ -123,10 +126,10 @@ std::string_view to_string(CollectiveKind kind) {
   return "none";
 }
 
-std::vector<CollectivePoint> measure_collectives(int ranks) {
+std::vector<CollectivePoint> measure_collectives(int ranks, const PlaceRank& place) {
   std::vector<CollectivePoint> points;
-  measure_group(2, points);
-  if (ranks > 2) measure_group(ranks, points);
+  measure_group(2, place, points);
+  if (ranks > 2) measure_group(ranks, place, points);
   return points;
 }
 

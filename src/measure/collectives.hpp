@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "comm/world.hpp"
 #include "model/operations.hpp"
 
 namespace kumihimo {
@@ -23,8 +24,9 @@ struct CollectivePoint {
 std::string_view to_string(CollectiveKind kind);
 
 /// Times all collectives among 2 ranks, and among all if there are more, that are threads of this
-/// process, over sizes from 1 KiB to 4 MiB. Medians.
-std::vector<CollectivePoint> measure_collectives(int ranks);
+/// process, over sizes from 1 KiB to 4 MiB. Medians. `place`: on what they are timed, where that is
+/// not the host, up to 256 MiB.
+std::vector<CollectivePoint> measure_collectives(int ranks, const PlaceRank& place = {});
 
 /// Points in the output of nccl-tests (all_reduce_perf, all_gather_perf, reduce_scatter_perf,
 /// sendrecv_perf) or of OSU micro-benchmarks (osu_allreduce, osu_allgather, osu_reduce_scatter,

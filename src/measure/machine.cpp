@@ -11,6 +11,7 @@
 
 #include "base/elapsed.hpp"
 #include "comm/world.hpp"
+#include "measure/bench_device.hpp"
 #include "measure/product_rate.hpp"
 #include "measure/thread_clock.hpp"
 #include "tensor/device_memory.hpp"
@@ -107,6 +108,71 @@ MachineFigures measure_machine(int ranks) {
   figures.message_latency_s = std::max(1e-7, short_s / messages);
   figures.message_bandwidth = sent / std::max(long_s - short_s, 1e-6);
   return figures;
+}
+
+MachineFigures measure_gpu(Gpu& gpu) {
+  constexpr int first_with_fp8 = 89;
+  constexpr Bytes copied = Bytes{1} << 30;
+  const GpuFacts& facts = gpu.facts();
+  MachineFigures figures;
+  figures.processor = facts.name;
+  figures.memory = facts.memory;
+  BenchDevice device(&gpu);
+  const auto rate = [&](DType dtype) {
+    return best_product_rate(
+        device.kernels(), device.workspace(), dtype, [&] { return device.now_s(); },
+        products_of_gpus);
+  };
+  figures.fp32_flop_per_s = rate(DType::fp32);
+  figures.bf16_flop_per_s = rate(DType::bf16);
+  if (facts.major * 10 + facts.minor >= first_with_fp8) {
+    figures.fp8_flop_per_s = rate(DType::fp8_e4m3);
+  }
+  const Workspace::Scope scope(device.workspace());
+  const Matrix from = device.workspace().take(1, copied, DType::fp8_e4m3);
+  const Matrix to = device.workspace().take(1, copied, DType::fp8_e4m3);
+  double least_s = 1e9;
+  for (int i = 0; i < 10; ++i) {
+    least_s = std::min(least_s, device.time([&] { gpu.queue().copy(from.data, to.data, copied); }));
+  }
+  figures.core_bandwidth = 2.0 * static_cast<double>(copied) / least_s;
+  return figures;
+}
+
+Cluster cluster_of_gpus(const MachineFigures& figures, const GpuFacts& facts, int gpus,
+                        const Link& link) {
+  Cluster cluster;
+  cluster.name = fmt::format("here-{}-gpus", gpus);
+  cluster.description = fmt::format("{} x {}, measured", gpus, facts.name);
+  Device& device = cluster.device;
+  device.name = facts.name;
+  device.architecture = facts.major == 8   ? facts.minor == 9 ? "ada" : "ampere"
+                        : facts.major == 9 ? "hopper"
+                                           : "blackwell";
+  device.memory = facts.memory;
+  device.memory_bandwidth = figures.core_bandwidth;
+  const auto peak = [&](Precision precision, double rate) {
+    device.peak_flop_per_s[static_cast<std::size_t>(precision)] = rate;
+  };
+  peak(Precision::fp32, figures.fp32_flop_per_s);
+  peak(Precision::bf16, figures.bf16_flop_per_s);
+  peak(Precision::fp8, figures.fp8_flop_per_s);
+  cluster.devices_per_node = gpus;
+  cluster.nodes = 1;
+  cluster.intra_node = link;
+  cluster.inter_node = link;
+  cluster.nics_per_node = 1;
+  cluster.nic_bandwidth = link.bandwidth;
+  cluster.host_memory = machine_memory();
+  cluster.host_link_bandwidth = link.bandwidth;
+  cluster.sources.push_back(
+      {{"device.memory", "device.memory_bandwidth", "device.peak", "host.memory",
+        "host.link_bandwidth", "links.intra_node", "links.inter_node"},
+       "Measured on this machine: products of up to 8192^3, copies in the GPU's memory, "
+       "collectives "
+       "among its GPUs; the host's link was not measured",
+       ""});
+  return cluster;
 }
 
 std::string machine_fingerprint(int ranks) {

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "cluster/cluster.hpp"
-#include "tensor/kernels.hpp"
+#include "tensor/gpu.hpp"
 
 namespace kumihimo {
 
@@ -14,10 +14,19 @@ struct MachineFigures {
   Bytes memory = 0;
   double fp32_flop_per_s = 0;  ///< of one core, in large matrix products of the engine
   double bf16_flop_per_s = 0;
+  double fp8_flop_per_s = 0;     ///< of a GPU that has it
   double core_bandwidth = 0;     ///< bytes/s read and written by one core beyond the caches
   double message_bandwidth = 0;  ///< bytes/s that one rank sends while it receives as much
   double message_latency_s = 0;
 };
+
+/// The same of a GPU, whose link is left out: `cores` is 1. Products run as libraries run them;
+/// memory is copied from one place of the GPU to another.
+MachineFigures measure_gpu(Gpu& gpu);
+
+/// A node of `gpus` GPUs like this one, connected by `link`.
+Cluster cluster_of_gpus(const MachineFigures& figures, const GpuFacts& facts, int gpus,
+                        const Link& link);
 
 /// Rates of `ranks` ranks that are threads share the cores among them. Throws what the kernels
 /// throw.

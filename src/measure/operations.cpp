@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <functional>
 
-#include "measure/thread_clock.hpp"
+#include "measure/bench_device.hpp"
 #include "model/operations.hpp"
 
 namespace kumihimo {
@@ -15,7 +15,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// Seconds of some runs of `work`, after one that is not counted.
-std::vector<double> time_runs(const std::function<void()>& work) {
+std::vector<double> time_runs(BenchDevice& device, const std::function<void()>& work) {
   constexpr double for_s = 0.15;
   constexpr std::size_t least = 5, most = 50;
   work();
@@ -24,9 +24,7 @@ std::vector<double> time_runs(const std::function<void()>& work) {
   while (seconds.size() < least ||
          (seconds.size() < most &&
           std::chrono::duration<double>(Clock::now() - begin).count() < for_s)) {
-    const double start = thread_seconds();
-    work();
-    seconds.push_back(thread_seconds() - start);
+    seconds.push_back(device.time(work));
   }
   return seconds;
 }
@@ -39,9 +37,12 @@ double median(std::vector<double> values) {
 /// Collects shares of one parameter.
 class Shares {
  public:
+  explicit Shares(BenchDevice& device) : device_(device) {}
+
   /// `ideal_s`: at the machine's full rate.
   void add(double ideal_s, const std::function<void()>& work) {
-    for (const double seconds : time_runs(work)) logs_.push_back(std::log(ideal_s / seconds));
+    for (const double seconds : time_runs(device_, work))
+      logs_.push_back(std::log(ideal_s / seconds));
   }
   MeasuredShare finish(std::string key, std::string what) const {
     double mean = 0, square = 0;
@@ -54,26 +55,25 @@ class Shares {
   bool empty() const { return logs_.empty(); }
 
  private:
+  BenchDevice& device_;
   std::vector<double> logs_;
 };
 
 /// One rank's memory and kernels.
 class Bench {
  public:
-  Bench(const TransformerShape& shape, std::int64_t seq_length, const MachineFigures& figures)
+  Bench(const TransformerShape& shape, std::int64_t seq_length, const MachineFigures& figures,
+        BenchDevice& device)
       : shape_(shape),
         seq_length_(seq_length),
         figures_(figures),
-        memory_(make_host_memory()),
-        workspace_(memory_) {
-    auto kernels = make_cpu_kernels(workspace_, 1);
-    if (kernels) kernels_ = std::move(*kernels);
-  }
-  bool possible() const { return kernels_ != nullptr; }
+        device_(device),
+        // What each trains in: on a GPU the flash attention of libraries knows nothing else.
+        stored_(device.is_gpu() ? DType::bf16 : DType::fp32) {}
 
   MeasuredShare products(DType dtype) {
     const double peak = dtype == DType::fp32 ? figures_.fp32_flop_per_s : figures_.bf16_flop_per_s;
-    Shares shares;
+    Shares shares(device_);
     for (const std::int64_t sequences : {1, 4}) {
       const std::int64_t tokens = sequences * seq_length_;
       const std::int64_t gates = shape_.activation == Activation::swiglu ? 2 : 1;
@@ -82,11 +82,11 @@ class Bench {
            {std::pair{shape_.hidden, qkv}, std::pair{shape_.heads * shape_.head_dim, shape_.hidden},
             std::pair{shape_.hidden, gates * shape_.ffn_hidden},
             std::pair{shape_.ffn_hidden, shape_.hidden}}) {
-        const Workspace::Scope scope(workspace_);
+        const Workspace::Scope scope(device_.workspace());
         const Matrix x = filled(tokens, in, dtype), w = filled(out, in, dtype),
                      y = filled(tokens, out, dtype);
         shares.add(2.0 * static_cast<double>(tokens * in * out) / peak, [&] {
-          kernels_->matmul(x, Transpose::no, w, Transpose::yes, y, Accumulate::no);
+          device_.kernels().matmul(x, Transpose::no, w, Transpose::yes, y, Accumulate::no);
         });
       }
     }
@@ -95,46 +95,45 @@ class Bench {
   }
 
   MeasuredShare attention(AttentionKernel kernel, std::string key) {
-    Shares shares;
+    Shares shares(device_);
     for (const std::int64_t sequences : {1, 4}) {
-      const Workspace::Scope scope(workspace_);
+      const Workspace::Scope scope(device_.workspace());
       const std::int64_t tokens = sequences * seq_length_;
-      const Matrix q = filled(tokens, shape_.heads * shape_.head_dim, DType::fp32),
-                   k = filled(tokens, shape_.kv_heads * shape_.head_dim, DType::fp32),
-                   v = filled(tokens, shape_.kv_heads * shape_.head_dim, DType::fp32),
-                   out = filled(tokens, shape_.heads * shape_.head_dim, DType::fp32);
+      const Matrix q = filled(tokens, shape_.heads * shape_.head_dim, stored_),
+                   k = filled(tokens, shape_.kv_heads * shape_.head_dim, stored_),
+                   v = filled(tokens, shape_.kv_heads * shape_.head_dim, stored_),
+                   out = filled(tokens, shape_.heads * shape_.head_dim, stored_);
       AttentionSaved saved;
       if (is_flash(kernel)) {
         saved.log_sum_exp = filled(tokens, shape_.heads, DType::fp32);
       } else {
-        saved.probabilities =
-            filled(sequences * shape_.heads * seq_length_, seq_length_, DType::fp32);
+        saved.probabilities = filled(sequences * shape_.heads * seq_length_, seq_length_, stored_);
       }
       const AttentionShape attention{sequences,       seq_length_,     shape_.heads,
                                      shape_.kv_heads, shape_.head_dim, kernel};
       const Work work = core_work(sequences, kernel);
-      shares.add(work.flops / figures_.fp32_flop_per_s,
-                 [&] { kernels_->attention_forward(attention, q, k, v, out, saved); });
+      shares.add(work.flops / attention_rate(),
+                 [&] { device_.kernels().attention_forward(attention, q, k, v, out, saved); });
     }
     return shares.finish(
         std::move(key), fmt::format("{} attention, forward", is_flash(kernel) ? "flash" : "plain"));
   }
 
   MeasuredShare norm(NormKernel kernel, std::string key) {
-    Shares shares;
+    Shares shares(device_);
     for (const std::int64_t sequences : {1, 4}) {
-      const Workspace::Scope scope(workspace_);
+      const Workspace::Scope scope(device_.workspace());
       const std::int64_t tokens = sequences * seq_length_;
-      const Matrix x = filled(tokens, shape_.hidden, DType::fp32),
-                   y = filled(tokens, shape_.hidden, DType::fp32),
-                   weight = filled(1, shape_.hidden, DType::fp32);
+      const Matrix x = filled(tokens, shape_.hidden, stored_),
+                   y = filled(tokens, shape_.hidden, stored_),
+                   weight = filled(1, shape_.hidden, stored_);
       NormSaved saved{.inverse_deviation = filled(tokens, 1, DType::fp32)};
       if (kernel == NormKernel::unfused) {
         saved.widened = filled(tokens, shape_.hidden, DType::fp32);
-        saved.normalised = filled(tokens, shape_.hidden, DType::fp32);
+        saved.normalised = filled(tokens, shape_.hidden, stored_);
       }
       if (shape_.norm == NormKind::layer_norm) saved.mean = filled(tokens, 1, DType::fp32);
-      const Matrix bias = shape_.norm_bias ? filled(1, shape_.hidden, DType::fp32) : Matrix{};
+      const Matrix bias = shape_.norm_bias ? filled(1, shape_.hidden, stored_) : Matrix{};
       double bytes = 0;
       for (const Operation& operation : operations(sequences, AttentionKernel::flash2, kernel)) {
         if (operation.kind != OperationKind::norm) continue;
@@ -142,8 +141,8 @@ class Bench {
         break;
       }
       shares.add(bytes / figures_.core_bandwidth, [&] {
-        kernels_->norm_forward({shape_.norm, kernel, shape_.norm_epsilon}, x, weight, bias, y,
-                               saved);
+        device_.kernels().norm_forward({shape_.norm, kernel, shape_.norm_epsilon}, x, weight, bias,
+                                       y, saved);
       });
     }
     return shares.finish(std::move(key), kernel == NormKernel::fused ? "fused norm, forward"
@@ -151,53 +150,55 @@ class Bench {
   }
 
   MeasuredShare elementwise() {
-    Shares shares;
+    Shares shares(device_);
     const bool gated = shape_.activation == Activation::swiglu;
     for (const std::int64_t sequences : {1, 4}) {
-      const Workspace::Scope scope(workspace_);
+      const Workspace::Scope scope(device_.workspace());
       const std::int64_t tokens = sequences * seq_length_;
-      const Matrix a = filled(tokens, shape_.hidden, DType::fp32),
-                   b = filled(tokens, shape_.hidden, DType::fp32);
+      const Matrix a = filled(tokens, shape_.hidden, stored_),
+                   b = filled(tokens, shape_.hidden, stored_);
       shares.add(3.0 * static_cast<double>(a.bytes()) / figures_.core_bandwidth,
-                 [&] { kernels_->add(a, b, a); });
-      const Matrix up = filled(tokens, (gated ? 2 : 1) * shape_.ffn_hidden, DType::fp32),
-                   y = filled(tokens, shape_.ffn_hidden, DType::fp32);
-      shares.add(static_cast<double>(up.bytes() + y.bytes()) / figures_.core_bandwidth,
-                 [&] { gated ? kernels_->swiglu_forward(up, y) : kernels_->gelu_forward(up, y); });
+                 [&] { device_.kernels().add(a, b, a); });
+      const Matrix up = filled(tokens, (gated ? 2 : 1) * shape_.ffn_hidden, stored_),
+                   y = filled(tokens, shape_.ffn_hidden, stored_);
+      shares.add(static_cast<double>(up.bytes() + y.bytes()) / figures_.core_bandwidth, [&] {
+        gated ? device_.kernels().swiglu_forward(up, y) : device_.kernels().gelu_forward(up, y);
+      });
     }
     return shares.finish("rates.elementwise", "residual sums and the activation, forward");
   }
 
   MeasuredShare optimizer() {
-    const Workspace::Scope scope(workspace_);
+    const Workspace::Scope scope(device_.workspace());
     const std::int64_t numbers =
         std::min<std::int64_t>(4'000'000, shape_.layers * shape_.hidden * shape_.ffn_hidden * 3);
     const Matrix gradient = filled(1, numbers, DType::fp32),
                  master = filled(1, numbers, DType::fp32), m = filled(1, numbers, DType::fp32),
                  v = filled(1, numbers, DType::fp32);
-    Shares shares;
+    Shares shares(device_);
     // Four read, three written.
     shares.add(7.0 * static_cast<double>(master.bytes()) / figures_.core_bandwidth, [&] {
-      kernels_->adamw({.learning_rate = 1e-3f}, gradient, master, m, v, Matrix{});
+      device_.kernels().adamw({.learning_rate = 1e-3f}, gradient, master, m, v, Matrix{});
     });
     return shares.finish("rates.optimizer", "AdamW over the parameters");
   }
 
  private:
   Matrix filled(std::int64_t rows, std::int64_t cols, DType dtype) {
-    const Matrix x = workspace_.take(rows, cols, dtype);
-    kernels_->fill(x, 0.01f);
+    const Matrix x = device_.workspace().take(rows, cols, dtype);
+    device_.kernels().fill(x, 0.01f);
     return x;
   }
 
   std::vector<Operation> operations(std::int64_t sequences, AttentionKernel attention,
                                     NormKernel norm) const {
-    return layer_operations(shape_, {.micro_batch_size = sequences,
-                                     .seq_length = seq_length_,
-                                     .vocab = shape_.vocab,
-                                     .attention = attention,
-                                     .norm = norm,
-                                     .precision = Precision::fp32});
+    return layer_operations(
+        shape_, {.micro_batch_size = sequences,
+                 .seq_length = seq_length_,
+                 .vocab = shape_.vocab,
+                 .attention = attention,
+                 .norm = norm,
+                 .precision = stored_ == DType::fp32 ? Precision::fp32 : Precision::bf16});
   }
 
   /// What the planner counts for the attention core, forward.
@@ -208,12 +209,15 @@ class Bench {
     return {};
   }
 
+  double attention_rate() const {
+    return stored_ == DType::fp32 ? figures_.fp32_flop_per_s : figures_.bf16_flop_per_s;
+  }
+
   TransformerShape shape_;
   std::int64_t seq_length_;
   MachineFigures figures_;
-  DeviceMemory memory_;
-  Workspace workspace_;
-  std::unique_ptr<Kernels> kernels_;
+  BenchDevice& device_;
+  DType stored_;
 };
 
 }  // namespace
@@ -242,9 +246,10 @@ void raise_figures(MachineFigures& figures, std::vector<MeasuredShare>& shares) 
 
 std::vector<MeasuredShare> measure_operations(const TransformerShape& shape,
                                               std::int64_t seq_length,
-                                              const MachineFigures& figures) {
-  Bench bench(shape, seq_length, figures);
-  if (!bench.possible()) return {};
+                                              const MachineFigures& figures, Gpu* gpu) {
+  BenchDevice device(gpu);
+  if (!device.possible()) return {};
+  Bench bench(shape, seq_length, figures, device);
   return {bench.products(DType::fp32),
           bench.products(DType::bf16),
           bench.attention(AttentionKernel::flash2, "rates.attention_flash2"),

@@ -25,9 +25,10 @@ void raise_figures(MachineFigures& figures, std::vector<MeasuredShare>& shares);
 /// Times the engine's kernels at a model's shapes, for sequences of `seq_length` and micro-batches
 /// of 1 and 4, on one core: products (in fp32 and bf16), attention, norms, element-wise passes, the
 /// optimizer. Shares are of `figures`, with the planner's own counts of FLOPs and bytes. Takes some
-/// seconds. Empty where the program has no CPU kernels.
+/// seconds. Empty where the program has no CPU kernels. `gpu`: on that instead of a core, in bf16
+/// where the cores' are in fp32.
 std::vector<MeasuredShare> measure_operations(const TransformerShape& shape,
                                               std::int64_t seq_length,
-                                              const MachineFigures& figures);
+                                              const MachineFigures& figures, Gpu* gpu = nullptr);
 
 }  // namespace kumihimo

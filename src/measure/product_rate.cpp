@@ -18,7 +18,7 @@ class TimedProduct {
         scope_(workspace),
         a_(workspace.take(side, side, dtype)),
         b_(workspace.take(side, side, dtype)),
-        c_(workspace.take(side, side, dtype)),
+        c_(workspace.take(side, side, dtype == DType::fp8_e4m3 ? DType::bf16 : dtype)),
         at_once_(at_once),
         flop_(2.0 * at_once * static_cast<double>(side * side * side)) {
     // Not a constant: a GPU that switches few bits stays cooler and runs faster than it ever will.
@@ -53,7 +53,11 @@ class TimedProduct {
     const Workspace::Scope scope(workspace);
     const Matrix uploaded = workspace.take(x.rows, x.cols, DType::fp32);
     kernels_.upload(values.data(), uploaded);
-    kernels_.copy(uploaded, x);
+    if (x.dtype == DType::fp8_e4m3) {
+      kernels_.cast_to_fp8(uploaded, 1, x);
+    } else {
+      kernels_.copy(uploaded, x);
+    }
   }
 
   Kernels& kernels_;

@@ -20,7 +20,8 @@ namespace kumihimo {
 //   sums included, is fp32 or wider, whatever the storage.
 // - An output that a comment calls accumulated is added to; every other output is overwritten.
 // - Outputs may not overlap inputs, except where a comment says "in place".
-// - Same input, same output, bit for bit, for any number of threads.
+// - Same input, same output, bit for bit, for any number of threads. (A GPU's libraries: with the
+//   options that docs/cuda.md names.)
 
 enum class Transpose : bool { no, yes };
 enum class Accumulate : bool { no, yes };

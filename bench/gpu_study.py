@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Everything that the CUDA back end has to show on a machine with an NVIDIA GPU, in one run.
+
+  1 oracles     tests of kernels, products, attention and engine against the reference
+  2 sanitizer   compute-sanitizer memcheck and racecheck on the tests of kernels
+  3 measure     calibrate --measure: the GPU as a cluster file and a stack profile
+  4 pytorch     tokens/s, MFU and peak memory beside PyTorch, 1.3 and 2.7 billion parameters
+  5 fp8         fp8 against bf16: speed, and losses by --compare-precision
+  6 llama8b     the shape of LLaMA-3 8B (momentum SGD: AdamW's states of 8 B take more than 141 GB)
+  7 predict     64 configurations, every second one fitted, the others predicted: time, memory, OOM
+
+Prints a table and what each aim was; --out keeps every command's output and JSON, with commit and GPU.
+
+usage: gpu_study.py [--build build] [--out gpu-study] [--only pytorch,fp8] [--torch-python python3]
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import pathlib
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+# hidden, layers, heads, kv heads, ffn, vocabulary
+SHAPES = {"1.3B": (2048, 24, 16, 16, 5504, 32000), "2.7B": (2560, 32, 20, 20, 6912, 32000),
+          "8B": (4096, 32, 32, 8, 14336, 128256)}
+OUT_OF_MEMORY = 3
+
+
+class Study:
+    def __init__(self, arguments):
+        self.build = pathlib.Path(arguments.build)
+        self.out = pathlib.Path(arguments.out)
+        self.torch_python = arguments.torch_python
+        self.rows = []
+        self.failed = False
+
+    def run(self, name, command, allowed=(0,)):
+        """Output and exit code; the whole of it is kept."""
+        result = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        text = f"$ {' '.join(str(word) for word in command)}\n{result.stdout}{result.stderr}exit code {result.returncode}\n"
+        (self.out / f"{name}.txt").write_text(text)
+        if result.returncode not in allowed:
+            self.report(name, f"exit code {result.returncode}: {self.out / name}.txt", "", False)
+        return result.stdout, result.returncode
+
+    def report(self, what, value, aim, met):
+        self.rows.append((what, value, aim, met))
+        self.failed |= met is False
+        mark = {True: "met", False: "NOT MET", None: ""}[met]
+        print(f"{what:<44} {value:<44} {aim:<28} {mark}", flush=True)
+
+    def train(self, name, shape, *, seq=4096, micro_batch=1, batch=8, steps=14, warmup=4, more=()):
+        """The document kumihimo.train/1, or None where it ran out of memory or failed."""
+        hidden, layers, heads, kv_heads, ffn, vocab = SHAPES[shape]
+        command = [self.build / "kumihimo", "train", "--backend", "cuda", "--model", "llama-2-7b", "--data", "synthetic",
+                   "--json", "--hidden", hidden, "--layers", layers, "--heads", heads, "--kv-heads", kv_heads,
+                   "--ffn-hidden", ffn, "--vocab-size", vocab, "--seq-length", seq, "--micro-batch-size", micro_batch,
+                   "--global-batch-size", batch, "--steps", steps, "--warmup-steps", warmup, *more]
+        text, code = self.run(name, command, (0, OUT_OF_MEMORY))
+        return json.loads(text) if code == 0 else None
+
+
+def oracles(study):
+    for program, names in (("test_tensor", "OnGpu*:*/cuda"), ("test_engine", "EngineOnGpu*")):
+        text, code = study.run(f"oracles-{program}", [study.build / "tests" / program, f"--gtest_filter={names}"])
+        last = [line for line in text.splitlines() if "PASSED" in line or "FAILED" in line]
+        study.report(f"oracles, {program}", last[0].strip() if last else "no output", "all pass",
+                     code == 0 and "SKIPPED" not in text)
+
+
+def sanitizer(study):
+    if not shutil.which("compute-sanitizer"):
+        study.report("compute-sanitizer", "not installed", "clean", None)
+        return
+    for tool in ("memcheck", "racecheck"):
+        _, code = study.run(f"sanitizer-{tool}", ["compute-sanitizer", "--tool", tool, "--error-exitcode", "99",
+                                                  study.build / "tests" / "test_tensor", "--gtest_filter=*/cuda:OnGpu*"])
+        study.report(f"compute-sanitizer {tool}", f"exit code {code}", "clean", code == 0)
+
+
+def measure(study):
+    text, code = study.run("measure", [study.build / "kumihimo", "calibrate", "--measure", "--backend", "cuda", "--model",
+                                       "llama-7b", "--seq-length", "2048", "--cluster-out", study.out / "gpu.toml", "--out",
+                                       study.out / "stack.toml"])
+    if code == 0:
+        study.report("measured products and memory", text.splitlines()[1].strip()[:44], "", None)
+
+
+def pytorch(study):
+    for shape, micro_batch in (("1.3B", 4), ("1.3B", 2), ("2.7B", 2)):
+        hidden, layers, heads, kv_heads, ffn, vocab = SHAPES[shape]
+        name = f"{shape}, micro-batch {micro_batch}"
+        batch = 8
+        text, code = study.run(f"torch-{shape}-{micro_batch}", [
+            study.torch_python, HERE / "torch_llama_gpu.py", "--hidden", hidden, "--layers", layers, "--heads", heads,
+            "--kv-heads", kv_heads, "--ffn", ffn, "--vocab", vocab, "--micro-batch", micro_batch, "--micro-batches",
+            batch // micro_batch], (0, OUT_OF_MEMORY))
+        ours = study.train(f"kumihimo-{shape}-{micro_batch}", shape, micro_batch=micro_batch, batch=batch,
+                           more=("--precision", "bf16"))
+        if ours is None:
+            continue
+        study.report(f"{name}: MFU of the stated peak", f"{100 * ours.get('mfu_of_stated', 0):.1f} %", "at least 50 %",
+                     ours.get("mfu_of_stated", 0) >= 0.5)
+        study.report(f"{name}: of measured products", f"{100 * ours['mfu']:.1f} %", "at least 65 %", ours["mfu"] >= 0.65)
+        if code != 0:
+            continue
+        theirs = json.loads(text.splitlines()[-1])
+        speed = batch * 4096 / statistics.median(theirs["seconds"])
+        ratio = ours["tokens_per_s"] / speed
+        study.report(f"{name}: tokens/s beside PyTorch {theirs['torch']}", f"{ours['tokens_per_s']:.0f} / {speed:.0f} = {ratio:.2f}",
+                     "at least 1.15", ratio >= 1.15)
+        study.report(f"{name}: peak memory beside PyTorch",
+                     f"{ours['peak_memory_bytes'] / 2**30:.1f} / {theirs['peak_memory_bytes'] / 2**30:.1f} GiB", "lower",
+                     ours["peak_memory_bytes"] < theirs["peak_memory_bytes"])
+
+
+def fp8(study):
+    runs = {precision: study.train(f"fp8-{precision}", "2.7B", micro_batch=2, more=("--precision", precision))
+            for precision in ("bf16", "fp8")}
+    if all(runs.values()):
+        ratio = runs["fp8"]["tokens_per_s"] / runs["bf16"]["tokens_per_s"]
+        study.report("fp8 over bf16, tokens/s", f"{ratio:.2f}", "at least 1.2", ratio >= 1.2)
+    text, code = study.run("fp8-losses", [study.build / "kumihimo", "train", "--backend", "cuda", "--model", "llama-tiny",
+                                          "--steps", "200", "--compare-precision", "bf16,fp8"], (0, 1))
+    study.report("fp8 against bf16, losses", text.splitlines()[0][:44] if text else "no output", "within tolerance", code == 0)
+
+
+def llama8b(study):
+    best = None
+    for micro_batch, recompute in ((1, "none"), (1, "full"), (2, "full"), (4, "full")):
+        run = study.train(f"llama8b-{micro_batch}-{recompute}", "8B", micro_batch=micro_batch, batch=8,
+                          more=("--precision", "bf16", "--optimizer", "sgd", "--recompute", recompute))
+        if run and (best is None or run["tokens_per_s"] > best["tokens_per_s"]):
+            best = run
+    value = "does not fit" if best is None else f"{best['tokens_per_s']:.0f} tokens/s"
+    study.report("LLaMA-3 8B shape, bf16, momentum SGD", value, "above 11,000 (AdamW)",
+                 None if best is None else best["tokens_per_s"] > 11000)
+
+
+def predict(study):
+    everything = list(itertools.product((1, 2, 4, 8), (1024, 2048, 4096), ("none", "selective", "full"),
+                                        ("flash2", "fused-softmax", "unfused"), ("fused", "unfused"), ("bf16", "fp8")))
+    chosen = random.Random(1).sample(everything, 64)
+    columns = ("source,table_or_row_id,model_name,hidden,layers,heads,kv_heads,ffn_hidden,vocab,seq_len,global_batch,gpus,"
+               "gpu_type,gpus_per_node,tp,pp,dp,micro_batch,recompute,seq_parallel,zero_stage,precision,attention_kernel,"
+               "step_time_s,status,memory_gb,notes").split(",")
+    hidden, layers, heads, kv_heads, ffn, vocab = SHAPES["1.3B"]
+    rows = []
+    for number, (micro_batch, seq, recompute, attention, norm, precision) in enumerate(chosen):
+        run = study.train(f"predict-{number:02}", "1.3B", seq=seq, micro_batch=micro_batch, batch=8, steps=10,
+                          more=("--precision", precision, "--recompute", recompute, "--attention", attention, "--norm", norm))
+        gpu = run["gpu"]["name"] if run else rows[-1]["gpu_type"] if rows else "NVIDIA H200"
+        rows.append(dict(zip(columns, [
+            "gpu_study", f"predict-{number:02}", "LLaMA-1.3B", hidden, layers, heads, kv_heads, ffn, vocab, seq, 8, 1, gpu, 1,
+            1, 1, 1, micro_batch, recompute, 0, 0, precision,
+            {"flash2": "flash2", "fused-softmax": "fused softmax", "unfused": "unfused"}[attention]
+            + (" + RMS kernel" if norm == "fused" else ""),
+            run["step_time_s"]["median"] if run else "", "ok" if run else "oom",
+            run["peak_memory_bytes"] / 1e9 if run else "", ""])))
+    for name, part in (("fitted", rows[::2]), ("held-out", rows[1::2])):
+        with open(study.out / f"{name}.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(part)
+    base = study.out / "stack.toml"
+    study.run("predict-fit", [study.build / "kumihimo", "calibrate", "--from", study.out / "fitted.csv", "--base",
+                              base if base.exists() else "uncalibrated", "--out", study.out / "fitted.toml"])
+    text, code = study.run("predict-validate", [study.build / "kumihimo", "validate", "--runs", study.out / "held-out.csv",
+                                                "--stack", study.out / "fitted.toml"])
+    if code == 0:
+        print(text)
+        study.report("predicted against measured, held out", "the table above", "time 6 %, memory 3 %, OOM 98 %", None)
+
+
+def main():
+    steps = {step.__name__: step for step in (oracles, sanitizer, measure, pytorch, fp8, llama8b, predict)}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=str(HERE.parent / "build"))
+    parser.add_argument("--out", default="gpu-study")
+    parser.add_argument("--only", default=",".join(steps))
+    parser.add_argument("--torch-python", default="python3")
+    arguments = parser.parse_args()
+    names = arguments.only.split(",")
+    if unknown := set(names) - set(steps):
+        sys.exit(f"gpu_study.py: --only: no step {', '.join(sorted(unknown))}; there are {', '.join(steps)}")
+    program = pathlib.Path(arguments.build) / "kumihimo"
+    if not program.exists():
+        sys.exit(f"gpu_study.py: no {program}; build it with CUDA first (docs/cuda.md)")
+    try_out = subprocess.run([str(program), "train", "--backend", "cuda", "--model", "llama-tiny", "--steps", "1"],
+                             capture_output=True, text=True)
+    if try_out.returncode != 0:
+        sys.exit(f"gpu_study.py: this machine cannot train on a GPU:\n{try_out.stderr.strip()}")
+    study = Study(arguments)
+    study.out.mkdir(parents=True, exist_ok=True)
+    git = subprocess.run(["git", "-C", str(HERE), "rev-parse", "HEAD"], capture_output=True, text=True)
+    gpu = subprocess.run(["nvidia-smi"], capture_output=True, text=True)
+    (study.out / "machine.txt").write_text(f"commit {git.stdout.strip()}\n{gpu.stdout}")
+    print(f"{'what':<44} {'measured':<44} {'aim':<28}")
+    for name in names:
+        steps[name](study)
+    (study.out / "table.json").write_text(json.dumps(study.rows, indent=1))
+    sys.exit(1 if study.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
