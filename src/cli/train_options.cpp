@@ -171,11 +171,14 @@ void judge_ranks(const TrainingRequest& request, std::optional<int> ranks, Error
   const std::int64_t wanted = request.options.layout.devices();
   const ParallelLayout& layout = request.options.layout;
   if (ranks && *ranks != wanted) {
-    faults.push_back({"--tp --pp --dp",
-                      fmt::format("{} x {} x {} are {} ranks, but the launcher started {}",
-                                  layout.tensor_parallel, layout.pipeline_parallel,
-                                  layout.data_parallel, wanted, *ranks),
-                      fmt::format("start {} ranks, or change the layout", wanted)});
+    faults.push_back(
+        {"--tp --pp --dp",
+         fmt::format("{} x {} x {} are {} ranks, but the launcher started {}",
+                     layout.tensor_parallel, layout.pipeline_parallel, layout.data_parallel, wanted,
+                     *ranks),
+         fmt::format("{} {}, or change the layout",
+                     request.ranks == RankKind::tcp ? "start processes:" : "run mpirun -n",
+                     wanted)});
   }
   if (request.cluster && wanted > request.cluster->devices()) {
     faults.push_back({"--cluster",
