@@ -57,8 +57,11 @@ std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults) {
   const std::string backend = flags.text("--backend", faults).value_or("cpu");
   if (backend == "cuda") {
     read_gpus(flags, ranks_asked, request, faults);
-  } else if (backend != "cpu") {
-    faults.push_back({"--backend", "is \"" + backend.substr(0, 60) + "\"", "use cpu or cuda"});
+  } else {
+    judge_no_gpu_flags(flags, faults);
+    if (backend != "cpu") {
+      faults.push_back({"--backend", "is \"" + backend.substr(0, 60) + "\"", "use cpu or cuda"});
+    }
   }
   const auto base = read_stack_profile(
       flags.text("--base", faults).value_or(request.gpu ? "uncalibrated" : "kumihimo-cpu"));
