@@ -255,7 +255,7 @@ void ConnectedGpusWorld::watch(double waited_s) {
 void ConnectedGpusWorld::abort_all() noexcept {
   const std::lock_guard lock(mutex_);
   for (const auto& each : connections_) {
-    if (const auto connection = each.lock()) connection->abort();
+    if (const auto connection = each.lock()) connection->break_off();
   }
 }
 

@@ -31,7 +31,7 @@ class GpuCommunicator {
   /// Throws PeerFailure if the library has noticed that the connection is broken.
   virtual void check() = 0;
   /// Ends what is under way, whatever the peers do. Only to be destroyed afterwards. Any thread.
-  virtual void abort() noexcept = 0;
+  virtual void break_off() noexcept = 0;
 };
 
 /// The library that connects GPUs (NCCL), loaded when it is asked for.

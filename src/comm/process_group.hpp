@@ -16,8 +16,8 @@ class Message {
 
 /// Ranks that talk to one another: one rank's handle. Every collective is called by all members, in
 /// the same order, with matrices of one shape and dtype; it returns when the result is there and
-/// the inputs may be touched; of a GPU's memory, by what the rank gives its GPU afterwards. A group of
-/// one rank does nothing and costs nothing.
+/// the inputs may be touched; of a GPU's memory, by what the rank gives its GPU afterwards. A group
+/// of one rank does nothing and costs nothing.
 ///
 /// Matrices are contiguous; fp32, bf16, fp64 and int32. Sums of bf16 are taken in fp32 and rounded
 /// once. Elements are summed in the order of the ranks ((r0 + r1) + r2 ...), so that the result has

@@ -20,8 +20,9 @@ std::string text_of(Bytes bytes) { return format_bytes(static_cast<double>(bytes
 std::string report(MemoryCategory category, Bytes asked, const MemoryByCategory& held,
                    Bytes budget) {
   const std::string limit = budget > 0 ? text_of(budget) : "this machine";
-  std::string text = fmt::format("out of memory: {} more for {} does not fit into {}; held:",
-                                 text_of(asked), to_string(category), limit);
+  std::string text =
+      fmt::format("out of memory: {} more for {} does not fit into {}; held:", text_of(asked),
+                  to_string(category), limit);
   for (const MemoryCategory each : all_memory_categories) {
     text += fmt::format(" {} {},", to_string(each), text_of(held[each]));
   }

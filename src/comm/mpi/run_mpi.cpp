@@ -57,8 +57,7 @@ class MpiWorld final : public World {
   void give_up() override { given_up_ = true; }
 
   std::unique_ptr<CommunicationStream> make_stream() override {
-    return std::make_unique<QueuedStream>(clock_, clock_, queue_, queue_,
-                                          [this] { give_up(); });
+    return std::make_unique<QueuedStream>(clock_, clock_, queue_, queue_, [this] { give_up(); });
   }
 
   std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,

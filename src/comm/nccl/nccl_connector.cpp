@@ -68,7 +68,7 @@ class NcclCommunicator final : public GpuCommunicator {
       finish(ncclCommInitRankConfig(&communicator_, size, unique, rank, &config), watch);
       if (cudaMalloc(&token_, sizeof(std::int32_t)) != cudaSuccess) throw std::bad_alloc();
     } catch (...) {
-      abort();
+      break_off();
       throw;
     }
   }
@@ -77,7 +77,7 @@ class NcclCommunicator final : public GpuCommunicator {
     cudaSetDevice(ordinal_);
     cudaFree(token_);
     // Peers that have failed never come to the end of what is under way.
-    if (std::uncaught_exceptions() > exceptions_at_birth_) abort();
+    if (std::uncaught_exceptions() > exceptions_at_birth_) break_off();
     const std::lock_guard lock(mutex_);
     if (communicator_ == nullptr) return;
     ncclResult_t state = ncclCommFinalize(communicator_);
@@ -144,7 +144,7 @@ class NcclCommunicator final : public GpuCommunicator {
       throw PeerFailure(text_of(state, communicator_));
   }
 
-  void abort() noexcept override {
+  void break_off() noexcept override {
     aborted_ = true;
     const std::lock_guard lock(mutex_);
     if (communicator_ == nullptr) return;

@@ -7,9 +7,7 @@
 namespace kumihimo {
 namespace {
 
-bool alike(const Matrix& a, const Matrix& b) {
-  return same_shape(a, b) && a.dtype == b.dtype;
-}
+bool alike(const Matrix& a, const Matrix& b) { return same_shape(a, b) && a.dtype == b.dtype; }
 
 PeerFailure peer_failure(int rank, const std::string& cause) {
   return PeerFailure(fmt::format("rank {} failed{}{}", rank, cause.empty() ? "" : ": ", cause));

@@ -178,7 +178,7 @@ class LazyConnector final : public GpuConnector {
       queue_.give([=, this] { group_.wait(*group_.start_receive(x, peer)); });
     }
     void check() override {}
-    void abort() noexcept override {}
+    void break_off() noexcept override {}
 
    private:
     HostQueue host_;
