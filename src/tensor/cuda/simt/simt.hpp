@@ -22,9 +22,9 @@
 #include <cstdint>
 #include <cuda_bf16.h>
 #include <cuda_fp8.h>
-#include <stdexcept>
 #include <string>
 
+#include "tensor/cuda/cuda_call.hpp"
 #include "tensor/cuda/simt_namespace.hpp"
 
 namespace KUMIHIMO_CUDA_NAMESPACE {
@@ -170,26 +170,26 @@ struct Launch {
   std::size_t shared_bytes = 0;
 };
 
-/// Nothing where the grid is empty. Throws std::runtime_error where CUDA refuses.
+/// Nothing where the grid is empty. The calling thread's GPU must be the stream's. Throws CudaError
+/// where CUDA refuses.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Launch& shape, cudaStream_t stream,
             const Arguments&... arguments) {
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
-  const auto check = [&](cudaError_t error) {
+  const auto check_launch = [&](cudaError_t error) {
     if (error == cudaSuccess) return;
     const char* name = "?";
     cudaFuncGetName(&name, reinterpret_cast<const void*>(kernel));
-    throw std::runtime_error(std::string("CUDA does not launch ") + name + ": " +
-                             cudaGetErrorString(error));
+    throw CudaError(std::string("CUDA does not launch ") + name + ": " + cudaGetErrorString(error));
   };
   constexpr std::size_t without_asking = std::size_t{48} << 10;
   if (shape.shared_bytes > without_asking) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shape.shared_bytes)));
+    check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      static_cast<int>(shape.shared_bytes)));
   }
   kernel<<<shape.grid, shape.threads, shape.shared_bytes, stream>>>(
       static_cast<Parameters>(arguments)...);
-  check(cudaGetLastError());
+  check_launch(cudaGetLastError());
 }
 
 }  // namespace KUMIHIMO_CUDA_NAMESPACE
