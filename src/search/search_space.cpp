@@ -106,7 +106,7 @@ SearchSpace default_space(const TrainingJob& job, const Cluster& cluster, std::i
                                                          : precision};
   space.overlap_data_parallel = {defaults.overlap_data_parallel};
   space.overlap_tensor_parallel = {defaults.overlap_tensor_parallel};
-  space.balanced_layer_split = defaults.balanced_layer_split;
+  space.layer_balance = defaults.layer_balance;
   return space;
 }
 

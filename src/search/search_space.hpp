@@ -39,8 +39,7 @@ struct SearchSpace {
   std::vector<bool> overlap_data_parallel{true};
   std::vector<bool> overlap_tensor_parallel{false};
   std::vector<Offload> offload{Offload{}};
-  /// Embedding and head each weigh as much as a layer when layers are split over stages.
-  bool balanced_layer_split = false;
+  LayerBalance layer_balance = LayerBalance::layers;
 
   /// Layouts in the space, twins, impossible ones and those of unwanted data parallelism included;
   /// saturates at 2^63 - 1.
