@@ -54,14 +54,17 @@ SOURCES = [
            "The page states neither recompute nor which communication overlaps; fine-tuning rows "
            "are skipped."),
     Source("nanotron_ultrascale_h100.csv", "nanotron-2025-h100", True,
-           "Not predicted. Rows that differ in little differ in time by tens: LLaMA-like 1B on 16 "
-           "GPUs takes 54 s with tp 8, pp 2 and micro-batch 1 where nothing crosses the data axis, "
-           "2.3 s with tp 4, pp 4 and micro-batch 8; 8B on 32 GPUs takes 40 s with tp 1, pp 8, dp 4 "
-           "and 6 s with tp 2, pp 8, dp 2. No link of that machine is slow enough, and no one rate "
-           "gives both. Without a pipeline and with tp up to 8 the error is about 20 %, and it is "
-           "worst where tensor parallelism leaves the node. Repeats of one layout differ by 5 to "
-           "15 % in places, recompute and kernels are not stated, and the rows without a figure do "
-           "not say whether memory was the cause."),
+           "Three constants of the profile explain most of what layouts lose here: starting a "
+           "layer's collective takes the host 0.4 ms; where a pipeline sends between nodes, each "
+           "step of such a collective's ring takes it 0.3 ms more; and on some 30 nodes or more, "
+           "every pipeline message holds up both its ends for a quarter of a second, whatever its "
+           "size. Not explained: rows of the 8B model without ZeRO lose that quarter of a second on "
+           "2 to 16 nodes too, those of the 1B model do not; on 32 nodes about half of the rows do; "
+           "with tp 32 and a pipeline each micro-batch loses 1.5 to 2 s; 8B rows that fill the "
+           "device (tp 1, pp 2, 65 to 72 GB) take three times as long as their neighbours, which is "
+           "all of the regret on 1 and 2 nodes. Repeats of one layout differ by 5 to 15 % in "
+           "places, recompute and kernels are not stated, and the rows without a figure do not say "
+           "whether memory was the cause."),
     Source("torchtitan_a100_h100_h200.csv", "torchtitan-2025-h100", True,
            "Twenty rows on three kinds of device, with per-operation selective recompute, which is "
            "read as recompute of the attention core."),
