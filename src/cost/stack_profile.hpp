@@ -62,8 +62,8 @@ struct StackProfile {
   double intra_node = 0.7;
   double inter_node = 0.7;
   double inter_node_scaling = 0.1;
-  double congested_nodes = 32;  ///< a count
-  double congested_bandwidth = 0.9;
+  double congested_nodes = 48;  ///< a count
+  double congested_bandwidth = 1.0;
   double point_to_point = 0.5;
   double host_link = 0.8;
 
