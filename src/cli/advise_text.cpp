@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/job_text.hpp"
-#include "cli/number_text.hpp"
 #include "cli/table.hpp"
 #include "cost/stack_choice.hpp"
 #include "layout/layout_text.hpp"

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/number_text.hpp"
 #include "cli/explanation.hpp"
-#include "cli/number_text.hpp"
 #include "cli/report_sources.hpp"
 #include "cli/sensitivity_text.hpp"
 #include "cost/stack_choice.hpp"

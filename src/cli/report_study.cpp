@@ -7,7 +7,7 @@
 #include <map>
 #include <tuple>
 
-#include "cli/number_text.hpp"
+#include "base/number_text.hpp"
 #include "cli/report_sources.hpp"
 #include "layout/layout_text.hpp"
 #include "layout/names.hpp"

@@ -1,4 +1,4 @@
-#include "cli/layout_columns.hpp"
+#include "layout/layout_columns.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
