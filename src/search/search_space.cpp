@@ -50,9 +50,10 @@ std::vector<int> divisors(std::int64_t number, std::int64_t limit) {
 }
 
 std::int64_t SearchSpace::size() const {
-  constexpr std::size_t largest = std::numeric_limits<std::int64_t>::max();
-  std::size_t product = 1;
-  for (const std::size_t values :
+  // Not std::size_t, which has 32 bits in a browser.
+  constexpr std::uint64_t largest = std::numeric_limits<std::int64_t>::max();
+  std::uint64_t product = 1;
+  for (const std::uint64_t values :
        {tensor_parallel.size(), pipeline_parallel.size(), context_parallel.size(),
         micro_batch_size.size(), schedules.size(), recompute.size(), sequence_parallel.size(),
         zero_stage.size(), zero_group.size(), attention.size(), norm.size(), precision.size(),
