@@ -49,6 +49,7 @@ Format read_format(const Flags& flags, Errors& faults) {
 /// What the planner is asked for this report; nothing where no model is named.
 struct PlanQuestion {
   PlannedJob planned;
+  Constraints constraints;
   SearchRequest request;
   std::optional<AdviseQuestion> advised;
 };
@@ -64,7 +65,7 @@ std::optional<PlanQuestion> read_plan_question(const Flags& flags, Errors& fault
     if (!planned) return std::nullopt;
     question.planned = *planned;
   }
-  Constraints constraints;
+  Constraints& constraints = question.constraints;
   const auto degrees = [&](std::string_view flag) {
     return flags.whole_list(flag, 1, 32768, faults);
   };
@@ -81,7 +82,7 @@ std::optional<PlanQuestion> read_plan_question(const Flags& flags, Errors& fault
 void add_planned(const PlanQuestion& question, ReportContent& content) {
   std::optional<ParallelLayout> current;
   if (question.advised) current = question.advised->request.current;
-  add_plan(question.planned, question.request, current, content);
+  add_plan(question.planned, question.constraints, question.request, current, content);
   if (question.advised) {
     add_advice(*question.advised, advise(question.advised->request, question.advised->blocked),
                content);

@@ -11,6 +11,7 @@
 #include "layout/layout_text.hpp"
 #include "layout/names.hpp"
 #include "simulator/explain.hpp"
+#include "what_if/what_if.hpp"
 
 namespace kumihimo {
 namespace {
@@ -23,9 +24,14 @@ constexpr std::int64_t most_simulated_actions = 200'000;
 
 class PlanReporter {
  public:
-  PlanReporter(const PlannedJob& planned, const SearchRequest& request,
-               const std::optional<ParallelLayout>& current, ReportContent& content)
-      : planned_(planned), request_(request), current_(current), content_(content) {
+  PlanReporter(const PlannedJob& planned, const Constraints& constraints,
+               const SearchRequest& request, const std::optional<ParallelLayout>& current,
+               ReportContent& content)
+      : planned_(planned),
+        constraints_(constraints),
+        request_(request),
+        current_(current),
+        content_(content) {
     request_.limit = most_planned;
   }
 
@@ -34,6 +40,7 @@ class PlanReporter {
     add_title();
     for (const RankedLayout& ranked : result.best) content_.rows.push_back(row_of(ranked));
     recommend(result);
+    add_what_if(result);
     if (!result.best.empty()) {
       choose(result);
       add_bars();
@@ -373,6 +380,22 @@ class PlanReporter {
     content_.map = std::move(winners);
   }
 
+  void add_what_if(const SearchResult& result) {
+    const WhatIfBasis basis{.job = planned_.job,
+                            .cluster = planned_.cluster,
+                            .profile = planned_.profile,
+                            .devices = planned_.devices,
+                            .constraints = constraints_};
+    const std::vector<WhatIfControl> controls = what_if_controls(basis);
+    WhatIfReport what_if{.basis = to_json_text(basis),
+                         .controls = to_json_text(controls),
+                         .answer = what_if_answer(request_, result, std::nullopt)};
+    for (const WhatIfControl& control : controls) {
+      what_if.settings.emplace_back(control.key, control.stops[control.today].text);
+    }
+    content_.what_if = std::move(what_if);
+  }
+
   void add_provenance() {
     const auto add = [&](std::string_view key, std::string value) {
       if (!value.empty()) content_.provenance.emplace_back(say(key), std::move(value));
@@ -393,6 +416,7 @@ class PlanReporter {
   }
 
   const PlannedJob& planned_;
+  const Constraints& constraints_;
   SearchRequest request_;
   const std::optional<ParallelLayout>& current_;
   ReportContent& content_;
@@ -402,9 +426,10 @@ class PlanReporter {
 
 }  // namespace
 
-void add_plan(const PlannedJob& planned, const SearchRequest& request,
-              const std::optional<ParallelLayout>& current, ReportContent& content) {
-  PlanReporter(planned, request, current, content).report();
+void add_plan(const PlannedJob& planned, const Constraints& constraints,
+              const SearchRequest& request, const std::optional<ParallelLayout>& current,
+              ReportContent& content) {
+  PlanReporter(planned, constraints, request, current, content).report();
 }
 
 }  // namespace kumihimo

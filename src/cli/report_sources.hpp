@@ -8,7 +8,7 @@
 #include "cli/advise_options.hpp"
 #include "cli/job_options.hpp"
 #include "report/report_content.hpp"
-#include "search/search.hpp"
+#include "search/constraints.hpp"
 #include "store/store.hpp"
 
 // The content of a report, from each of its sources. Each adds rows and sections; whoever comes
@@ -16,10 +16,12 @@
 
 namespace kumihimo {
 
-/// The best layouts by prediction, what stands around them, how they change with the machine.
+/// The best layouts by prediction, what stands around them, how they change with the machine, and
+/// what the page needs to plan anew. `request` is that of `planned` under `constraints`.
 /// `current`: a layout to set beside them, or none.
-void add_plan(const PlannedJob& planned, const SearchRequest& request,
-              const std::optional<ParallelLayout>& current, ReportContent& content);
+void add_plan(const PlannedJob& planned, const Constraints& constraints,
+              const SearchRequest& request, const std::optional<ParallelLayout>& current,
+              ReportContent& content);
 
 /// What to change first; its recommendation is the report's.
 void add_advice(const AdviseQuestion& question, const Advice& advice, ReportContent& content);

@@ -184,12 +184,14 @@ std::string what_if_answer(const SearchRequest& request, const SearchResult& res
                 {"impossible", grouped(result.invalid)},
                 {"impossible_by_reason", reasons_json(result.invalid_reasons)},
                 {"best", nullptr},
+                {"total_tokens", nullptr},
                 {"changes", nullptr},
                 {"best_unfit", nullptr}};
   if (result.best_unfit) document["best_unfit"] = unfit_json(*result.best_unfit, request);
   if (!result.best.empty()) {
     const WhatIfBest best = figures_of(result.best.front().prediction, request.devices);
     document["best"] = fields::written(best);
+    document["total_tokens"] = rate_text(best.tokens_per_s);
     if (before) document["changes"] = changes_json(best, *before);
   }
   return document.dump(-1, ' ', false, Json::error_handler_t::replace);
