@@ -112,20 +112,20 @@ ExitCode run_report(const Flags& flags, Errors faults) {
   }
   std::optional<PlanQuestion> question;
   if (plans) question = read_plan_question(flags, faults);
-  std::optional<Store> trials;  // opened before planning, which takes seconds
+  // What files hold is judged before planning, which takes seconds.
+  std::optional<Store> trials;
   if (store) {
     auto opened = Store::open(*store, Database::Mode::read);
     collect(faults, opened);
     if (opened) trials = *std::move(opened);
   }
-  if (!faults.empty()) return refuse(faults);
-
-  if (question) add_planned(*question, content);
-  if (trials) add_study(*trials, content);
   if (const auto path = flags.text("--precision-comparison", faults)) {
     collect(faults, add_precision(*path, content));
   }
   if (!faults.empty()) return refuse(faults);
+
+  if (question) add_planned(*question, content);
+  if (trials) add_study(*trials, content);
   add_program(content);
 
   const std::string text = written(content, format);

@@ -12,6 +12,10 @@ namespace kumihimo {
 namespace {
 
 constexpr int most_layouts = 10;
+// As the program's flags and files have them.
+constexpr double most_devices = 1'048'576;
+constexpr double largest_count = 16'777'216;
+constexpr double largest_quantity = 1e18;
 
 WhatIfBest figures_of(const Prediction& prediction, std::int64_t devices) {
   return {prediction.mfu, prediction.step_s,
@@ -105,16 +109,17 @@ WhatIfSettings settings_of(const WhatIfBasis& basis) {
 
 Expected<SearchRequest> what_if_request(const WhatIfBasis& basis, const WhatIfSettings& settings) {
   Errors faults;
-  const auto positive = [&](std::string_view where, double amount) {
-    if (amount > 0) return;
-    faults.push_back({std::string(where), fmt::format("is {}", amount), "give more than 0"});
+  const auto in_range = [&](const char* where, auto amount, double largest) {
+    if (amount > 0 && static_cast<double>(amount) <= largest) return;
+    faults.push_back({where, fmt::format("is {}", amount),
+                      fmt::format("give more than 0 and at most {}", largest)});
   };
-  positive("devices", static_cast<double>(settings.devices));
-  positive("inter_node_bandwidth", settings.inter_node_bandwidth);
-  positive("intra_node_bandwidth", settings.intra_node_bandwidth);
-  positive("device_memory", static_cast<double>(settings.device_memory));
-  positive("global_batch_size", static_cast<double>(settings.global_batch_size));
-  positive("seq_length", static_cast<double>(settings.seq_length));
+  in_range("devices", settings.devices, most_devices);
+  in_range("inter_node_bandwidth", settings.inter_node_bandwidth, largest_quantity);
+  in_range("intra_node_bandwidth", settings.intra_node_bandwidth, largest_quantity);
+  in_range("device_memory", settings.device_memory, largest_quantity);
+  in_range("global_batch_size", settings.global_batch_size, largest_count);
+  in_range("seq_length", settings.seq_length, largest_count);
   if (!faults.empty()) return faults;
 
   SearchRequest request{.job = basis.job,
