@@ -18,11 +18,29 @@ function(kumihimo_web_planner variable folder)
     message(STATUS "Report page: no Emscripten (em++); it will not plan anew")
     return()
   endif()
+  # A package of another release may lack what it links with: then it is as if it were not there.
+  set(work ${CMAKE_CURRENT_BINARY_DIR}/what_if)
+  if(NOT DEFINED KUMIHIMO_EMXX_WORKS)
+    file(WRITE ${work}/probe.cpp
+         "#include <concepts>\n#include <string>\nstd::string text;\nextern \"C\" int probe() { return text.size(); }\n")
+    execute_process(COMMAND ${EMXX} -std=c++20 ${work}/probe.cpp -o ${work}/probe.wasm --no-entry
+                            -s STANDALONE_WASM -s EXPORTED_FUNCTIONS=_probe
+                    RESULT_VARIABLE result OUTPUT_QUIET ERROR_VARIABLE errors)
+    if(result EQUAL 0)
+      set(works ON)
+    else()
+      set(works OFF)
+      message(STATUS "Report page: ${EMXX} does not work; it will not plan anew\n${errors}")
+    endif()
+    set(KUMIHIMO_EMXX_WORKS ${works} CACHE INTERNAL "Whether em++ compiles and links")
+  endif()
+  if(NOT KUMIHIMO_EMXX_WORKS)
+    return()
+  endif()
   find_path(FMT_HEADERS fmt/format.h)
   find_path(JSON_HEADERS nlohmann/json.hpp)
 
   # Not -I/usr/include: that would hand the machine's own C library to another machine's compiler.
-  set(work ${CMAKE_CURRENT_BINARY_DIR}/what_if)
   file(MAKE_DIRECTORY ${work}/include)
   file(CREATE_LINK ${FMT_HEADERS}/fmt ${work}/include/fmt SYMBOLIC)
   file(CREATE_LINK ${JSON_HEADERS}/nlohmann ${work}/include/nlohmann SYMBOLIC)
