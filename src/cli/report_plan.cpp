@@ -11,7 +11,6 @@
 #include "layout/layout_text.hpp"
 #include "layout/names.hpp"
 #include "simulator/explain.hpp"
-#include "what_if/what_if.hpp"
 
 namespace kumihimo {
 namespace {
@@ -40,7 +39,12 @@ class PlanReporter {
     add_title();
     for (const RankedLayout& ranked : result.best) content_.rows.push_back(row_of(ranked));
     recommend(result);
-    add_what_if(result);
+    add_what_if({.job = planned_.job,
+                 .cluster = planned_.cluster,
+                 .profile = planned_.profile,
+                 .devices = planned_.devices,
+                 .constraints = constraints_},
+                request_, result, content_);
     if (!result.best.empty()) {
       choose(result);
       add_bars();
@@ -378,22 +382,6 @@ class PlanReporter {
       }
     }
     content_.map = std::move(winners);
-  }
-
-  void add_what_if(const SearchResult& result) {
-    const WhatIfBasis basis{.job = planned_.job,
-                            .cluster = planned_.cluster,
-                            .profile = planned_.profile,
-                            .devices = planned_.devices,
-                            .constraints = constraints_};
-    const std::vector<WhatIfControl> controls = what_if_controls(basis);
-    WhatIfReport what_if{.basis = to_json_text(basis),
-                         .controls = to_json_text(controls),
-                         .answer = what_if_answer(request_, result, std::nullopt)};
-    for (const WhatIfControl& control : controls) {
-      what_if.settings.emplace_back(control.key, control.stops[control.today].text);
-    }
-    content_.what_if = std::move(what_if);
   }
 
   void add_provenance() {

@@ -10,6 +10,7 @@
 #include "report/report_content.hpp"
 #include "search/constraints.hpp"
 #include "store/store.hpp"
+#include "what_if/what_if.hpp"
 
 // The content of a report, from each of its sources. Each adds rows and sections; whoever comes
 // first gives the title, and the recommendation unless a later source overrides it.
@@ -28,6 +29,13 @@ void add_advice(const AdviseQuestion& question, const Advice& advice, ReportCont
 
 /// Every trial of a store that says something. Throws StoreFailure where the file is damaged.
 void add_study(Store& store, ReportContent& content);
+
+/// What the page needs to plan anew. `request` and `result` are those of the basis itself.
+void add_what_if(const WhatIfBasis& basis, const SearchRequest& request, const SearchResult& result,
+                 ReportContent& content);
+/// The same for the newest sweep of a store whose model, machine and profile are known; nothing
+/// where there is none.
+void add_what_if_of_study(Store& store, ReportContent& content);
 
 /// A document kumihimo.compare-precision/1.
 Expected<std::monostate> add_precision(const std::string& path, ReportContent& content);
