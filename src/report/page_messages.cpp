@@ -67,7 +67,8 @@ constexpr Wording table[] = {
     {"page.what_if_note",
      "Change an amount and the planner, which this page carries, plans anew: the same predictions "
      "as "
-     "the program's, to the last digit. Nothing leaves the page.",
+     "the program's, to the last digit. Bandwidths are of one device, one way. Nothing leaves the "
+     "page.",
      "値を変えると、このページに含まれるプランナーが計画し直す。予測はプログラムと最後の桁まで同じ"
      "。"
      "外部との通信はない。"},
@@ -83,10 +84,8 @@ constexpr Wording table[] = {
      "に対応しておらず、プランナーを実行できない。"},
     {"page.what_if_settings", "Settings", "条件"},
     {"page.what_if.devices", "devices", "デバイス数"},
-    {"page.what_if.inter_node_bandwidth", "bandwidth between nodes, per device",
-     "ノード間帯域(デバイスあたり)"},
-    {"page.what_if.intra_node_bandwidth", "bandwidth within a node, per device",
-     "ノード内帯域(デバイスあたり)"},
+    {"page.what_if.inter_node_bandwidth", "bandwidth between nodes", "ノード間帯域"},
+    {"page.what_if.intra_node_bandwidth", "bandwidth within a node", "ノード内帯域"},
     {"page.what_if.device_memory", "memory of a device", "デバイスのメモリ"},
     {"page.what_if.global_batch_size", "global batch, sequences", "グローバルバッチ(系列)"},
     {"page.what_if.seq_length", "sequence length, tokens", "系列長(トークン)"},
@@ -116,6 +115,8 @@ constexpr Wording table[] = {
      "プランナーが停止した: {0}。報告してほしい。"},
     {"page.what_if_in_all", "in all: {0}", "共通: {0}"},
     {"page.total_tokens", "tokens/s in all", "全体のトークン/秒"},
+    {"page.gradients_dtype", "gradients in", "勾配の型"},
+    {"page.offload", "offload", "オフロード"},
     {"page.mfu_causal", "causal MFU", "因果 MFU"},
     {"page.bubble", "bubble", "バブル"},
     {"page.agreement", "Predicted against measured", "予測と実測の比較"},

@@ -59,6 +59,11 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
   narrow(space.attention, wanted.attention);
   narrow(space.norm, wanted.norm);
   narrow(space.precision, wanted.precision);
+  // A stack's 16-bit gradients do not go with every precision.
+  space.gradient_dtype.clear();
+  for (const Precision precision : space.precision) {
+    space.gradient_dtype.push_back(default_gradient_dtype(precision, request.profile));
+  }
   narrow(space.offload, wanted.offload);
   if (space.schedules.empty()) {
     faults.push_back({"--virtual-stages", "suits none of the schedules",

@@ -80,6 +80,13 @@ Precision default_precision(const Device& device, const StackProfile& profile) {
   return Precision::fp32;
 }
 
+Precision default_gradient_dtype(Precision precision, const StackProfile& profile) {
+  if (profile.defaults.gradient_dtype == Precision::fp32) return Precision::fp32;
+  return precision == Precision::fp8    ? Precision::bf16
+         : precision == Precision::tf32 ? Precision::fp32
+                                        : precision;
+}
+
 SearchSpace default_space(const TrainingJob& job, const Cluster& cluster, std::int64_t devices,
                           const StackProfile& profile) {
   const FrameworkDefaults& defaults = profile.defaults;
@@ -100,11 +107,7 @@ SearchSpace default_space(const TrainingJob& job, const Cluster& cluster, std::i
   space.norm = {defaults.norm};
   const Precision precision = default_precision(cluster.device, profile);
   space.precision = {precision};
-  const bool narrow_gradients = defaults.gradient_dtype != Precision::fp32;
-  space.gradient_dtype = {!narrow_gradients              ? Precision::fp32
-                          : precision == Precision::fp8  ? Precision::bf16
-                          : precision == Precision::tf32 ? Precision::fp32
-                                                         : precision};
+  space.gradient_dtype = {default_gradient_dtype(precision, profile)};
   space.overlap_data_parallel = {defaults.overlap_data_parallel};
   space.overlap_tensor_parallel = {defaults.overlap_tensor_parallel};
   space.balanced_layer_split = defaults.balanced_layer_split;

@@ -49,6 +49,12 @@ Json layouts_json(const std::vector<ParallelLayout>& layouts, const SearchResult
   return list;
 }
 
+Json shared_json(const std::vector<ParallelLayout>& layouts) {
+  Json values = Json::object();
+  for (const Knob& knob : shared_knobs(layouts)) values[knob.title] = knob.value(layouts.front());
+  return values;
+}
+
 Json reasons_json(const std::map<std::string, std::int64_t>& reasons) {
   Json list = Json::array();
   for (const auto& [reason, layouts] : most_first(reasons)) {
@@ -180,7 +186,7 @@ std::string what_if_answer(const SearchRequest& request, const SearchResult& res
   Json document{{"schema", "kumihimo.what-if/1"},
                 {"kind", "predicted"},
                 {"layouts", layouts_json(layouts, result)},
-                {"shared", shared_knobs_text(layouts)},
+                {"shared", shared_json(layouts)},
                 {"error_band", fmt::format("±{:.0f} %", 100 * request.profile.time_residual)},
                 {"considered", grouped(result.considered)},
                 {"fitting", grouped(result.fitting)},

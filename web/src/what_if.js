@@ -95,7 +95,6 @@ export function setUpWhatIf(data) {
       value.textContent = control.choice ? "" : text;
       if (!control.choice) input.setAttribute("aria-valuetext", text);
       field.classList.toggle("changed", at[index] !== control.today);
-      was.hidden = at[index] === control.today;
     }
     const field = element("div", { className: "field" }, element("div", { className: "naming" }, label, value), input, was);
     return { field, show };
@@ -114,9 +113,9 @@ export function setUpWhatIf(data) {
   form.addEventListener("submit", (event) => event.preventDefault());
   const status = element("p", { className: "outcome" });
   status.setAttribute("role", "status");
-  const kind = element("p", {}, element("span", { className: "kind predicted", textContent: texts.predicted }));
+  const outcome = element("div", { className: "what-if-outcome" }, element("span", { className: "kind predicted", textContent: texts.predicted }), status);
   const result = element("div", { className: "what-if-result" });
-  place.replaceChildren(form, element("div", { className: "what-if-actions" }, reset, busy), kind, status, result);
+  place.replaceChildren(form, element("div", { className: "what-if-actions" }, reset, busy), outcome, result);
 
   let waiting = 0;
   let asked = 0;
@@ -169,7 +168,7 @@ export function setUpWhatIf(data) {
       ? filled(texts.what_if_best, best.short, best.figures.mfu, best.figures.step, best.figures.memory) + (isPlanned ? ` ${texts.what_if_same}` : "")
       : texts.what_if_nothing;
     const parts = [];
-    if (best) parts.push(cards(answer, best), table(answer), element("p", { className: "caption", textContent: filled(texts.what_if_in_all, answer.shared) }));
+    if (best) parts.push(cards(answer, best), table(answer), element("p", { className: "caption", textContent: filled(texts.what_if_in_all, Object.entries(answer.shared).map(([knob, value]) => `${knobName(knob)} ${value}`).join(", ")) }));
     if (answer.best_unfit) {
       const { short, figures, capacity, category, category_memory } = answer.best_unfit;
       parts.push(element("p", { textContent: filled(texts.what_if_more_memory, short, figures.mfu, figures.memory, capacity, category_memory, texts[category] ?? category) }));
@@ -199,15 +198,16 @@ export function setUpWhatIf(data) {
     );
   }
 
+  const knobName = (knob) => texts[{ sp: "sequence_parallel", gradients: "gradients_dtype" }[knob] ?? knob] ?? knob;
+
   function table(answer) {
     const knobs = Object.keys(answer.layouts[0].knobs);
-    const knobNames = { sp: texts.sequence_parallel };
     const figureNames = { memory: texts.memory_column, step: `${texts.step} ${answer.error_band}` };
     const columns = [
       ...["tp", "pp", "dp"].map((key) => [key, (row) => row[key], true]),
       ["mb", (row) => row.micro_batch, true],
       ...["mfu", "step", "memory", "fits", "mfu_causal", "tokens", "bubble", "communication"].map((key) => [figureNames[key] ?? texts[key], (row) => row.figures[key], true]),
-      ...knobs.map((knob) => [knobNames[knob] ?? texts[knob] ?? knob, (row) => row.knobs[knob], false]),
+      ...knobs.map((knob) => [knobName(knob), (row) => row.knobs[knob], false]),
     ];
     const cell = (name, text, number, properties) => element(name, { textContent: text, className: number ? "n" : "", ...properties });
     const head = element("tr", {}, ...columns.map(([title, , number]) => cell("th", title, number, { scope: "col" })));
