@@ -26,7 +26,7 @@ constexpr std::string_view example =
 enum class Format { html, markdown, csv, json };
 
 void add_flags(Flags& flags) {
-  flags.add_positional("STORE", "a study's store, such as sweep.db");
+  flags.add_positional("STORE", "a study's store, such as sweep.db, or plan --json's plan.json");
   add_job_flags(flags);
   add_advise_flags(flags);
   flags.group("Output");
@@ -113,8 +113,15 @@ ExitCode run_report(const Flags& flags, Errors faults) {
   std::optional<PlanQuestion> question;
   if (plans) question = read_plan_question(flags, faults);
   // What files hold is judged before planning, which takes seconds.
+  const bool is_plan = store && store->ends_with(".json");
+  if (is_plan && plans) {
+    faults.push_back({"STORE", "is a plan, and --model or --cluster ask for another",
+                      "give the plan's file alone, or let it be planned again"});
+  }
   std::optional<Store> trials;
-  if (store) {
+  if (is_plan) {
+    collect(faults, add_plan_file(*store, content));
+  } else if (store) {
     auto opened = Store::open(*store, Database::Mode::read);
     collect(faults, opened);
     if (opened) trials = *std::move(opened);

@@ -24,6 +24,17 @@ void add_plan(const PlannedJob& planned, const Constraints& constraints,
               const SearchRequest& request, const std::optional<ParallelLayout>& current,
               ReportContent& content);
 
+/// Title, rows and recommendation of a plan's layouts, best first. Of `planned` it reads names,
+/// counts and the profile's errors.
+void add_best_layouts(const PlannedJob& planned, const std::vector<RankedLayout>& best,
+                      ReportContent& content);
+/// Model, cluster, profile, and what was assumed.
+void add_plan_provenance(const PlannedJob& planned, ReportContent& content);
+
+/// A document kumihimo.plan/1: its layouts and where they come from. What such a document lacks is
+/// left out, and the report says so.
+Expected<std::monostate> add_plan_file(const std::string& path, ReportContent& content);
+
 /// What to change first; its recommendation is the report's.
 void add_advice(const AdviseQuestion& question, const Advice& advice, ReportContent& content);
 

@@ -70,8 +70,7 @@ constexpr Wording table[] = {
      "the program's, to the last digit. Bandwidths are of one device, one way. Nothing leaves the "
      "page.",
      "値を変えると、このページに含まれるプランナーが計画し直す。予測はプログラムと最後の桁まで同じ"
-     "。"
-     "外部との通信はない。"},
+     "。帯域はデバイスあたりの片方向。外部との通信はない。"},
     {"page.what_if_script", "This needs scripts: without them, only the plan above can be read.",
      "スクリプトが無効のため、計画のやり直しはできない。"},
     {"page.what_if_missing",
@@ -230,6 +229,12 @@ constexpr Wording table[] = {
     {"page.cluster", "cluster", "クラスタ"},
     {"page.source", "source of cluster figures", "クラスタの数値の出典"},
     {"page.assumed", "assumed", "仮定"},
+    {"page.left_out", "left out", "含まれないもの"},
+    {"page.left_out_of_plan",
+     "maps, memory, time, pipelines, sensitivity and what-if: the plan's JSON holds layouts only; "
+     "name --model and --cluster for them",
+     "ヒートマップ、メモリと時間の内訳、パイプライン、感度、条件の変更。計画の JSON "
+     "にはレイアウトだけがある。これらには --model と --cluster を与える"},
     {"page.trials_file", "trials from", "試行の出どころ"},
     {"page.head_change", "Change first: {0}", "最初に変える: {0}"},
     {"page.head_layout", "Run {0}", "{0} を使う"},

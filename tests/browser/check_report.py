@@ -8,6 +8,8 @@ The browser's part ends with 77, "skipped", and says why where Node.js, the page
 Chromium are missing.
 """
 
+import csv
+import io
 import json
 import os
 import pathlib
@@ -109,7 +111,11 @@ def check_files(program, folder):
         if form == "json":
             assert len(json.loads(text)["rows"]) == 40
         if form == "csv":
-            assert text.startswith("kind,study,model,gpus,state,")
+            rows = list(csv.DictReader(io.StringIO(text)))
+            assert len(rows) == 40 and all(row["gpus"] == "8" and None not in row for row in rows)
+    if 'id="what_if"' in html:
+        sys.exit("a store without machine and profile offers what-if")
+    check_plan_file(program, folder)
     # A store cut short: an error that names it, and the file of before is as it was.
     damaged = folder / "damaged.db"
     damaged.write_bytes(store.read_bytes()[: store.stat().st_size // 2])
@@ -125,6 +131,27 @@ def check_files(program, folder):
     if nowhere.exists():
         sys.exit("a store that is not there left a file")
     print("what is written, and what is not: as it should be")
+
+
+def check_plan_file(program, folder):
+    """The page of a plan's JSON has its layouts; a damaged one is refused by name."""
+    job = JOB[: JOB.index("--current")]
+    plan = folder / "plan.json"
+    plan.write_text(run(program, "plan", *job, "--json").stdout)
+    best = json.loads(plan.read_text())["best"]
+    rows = json.loads(run(program, "report", plan, "--format", "json").stdout)["rows"]
+    if [row["layout"] for row in rows] != [one["layout"]["text"] for one in best]:
+        sys.exit("the report of a plan's JSON lists other layouts than the plan")
+    page = run(program, "report", plan, "--lang", "ja").stdout
+    if "含まれないもの" not in page or best[0]["layout"]["text"] not in page:
+        sys.exit("the page of a plan's JSON lacks its best layout, or what it leaves out")
+    run(program, "report", plan, *job, expect=2)  # two plans
+    for text in (plan.read_text()[:2000], "{}", '{"schema": "kumihimo.train/1"}'):
+        damaged = folder / "damaged.json"
+        damaged.write_text(text)
+        done = run(program, "report", damaged, "--out", folder / "none.html", expect=2)
+        if "damaged.json" not in done.stderr or (folder / "none.html").exists():
+            sys.exit(f"a damaged plan: {done.stderr}")
 
 
 def skip(why):
