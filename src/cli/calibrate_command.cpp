@@ -13,12 +13,12 @@
 #include <utility>
 
 #include "base/files.hpp"
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "calibrate/fit.hpp"
 #include "calibrate/held_out.hpp"
 #include "cli/json_text.hpp"
 #include "cli/measure_machine.hpp"
-#include "cli/number_text.hpp"
 #include "cli/planner_json.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_options.hpp"

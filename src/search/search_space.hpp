@@ -54,6 +54,10 @@ AttentionKernel default_attention(const Device& device, const StackProfile& prof
 /// The stack's precision if the device has it; else bf16, fp16 or fp32, the first that it has.
 Precision default_precision(const Device& device, const StackProfile& profile);
 
+/// What gradients are kept in where products are in `precision`: the stack's choice, as far as the
+/// precision allows it.
+Precision default_gradient_dtype(Precision precision, const StackProfile& profile);
+
 /// What is worth trying for a job: tensor parallelism within a node, every pipeline depth that
 /// leaves whole replicas, micro-batches up to 16, 1F1B and its interleaved form, all kinds of
 /// recompute, ZeRO 0, 1 and 3, context parallelism where each rank keeps 8,192 tokens or more; for
