@@ -84,12 +84,11 @@ void visit_fields(FrameworkDefaults& defaults, Visit& visit) {
   visit("sequence_parallel", defaults.sequence_parallel);
   visit("overlap_data_parallel", defaults.overlap_data_parallel);
   visit("overlap_tensor_parallel", defaults.overlap_tensor_parallel);
-  visit("reduce_every_micro_batch", defaults.reduce_every_micro_batch);
   visit("vocab_parallel_loss", defaults.vocab_parallel_loss);
   visit("attention_dropout_buffers", defaults.attention_dropout_buffers);
   visit("scatter_gather_boundary", defaults.scatter_gather_boundary);
   visit("recompute_head", defaults.recompute_head);
-  visit("balanced_layer_split", defaults.balanced_layer_split);
+  visit("layer_balance", defaults.layer_balance);
   visit("vocab", defaults.vocab);
   visit("vocab_multiple", defaults.vocab_multiple);
 }
