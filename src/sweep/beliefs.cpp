@@ -68,9 +68,14 @@ bool is_proven(const StackProfile& base, const Cluster& cluster) {
   return !base.evidence.empty() && !measured_elsewhere(base, cluster);
 }
 
-double prior_spread(const ProfileParameter& parameter, const StackProfile& base, bool proven) {
+/// Whether its spreads are those of kernels and links that were timed on that cluster.
+bool is_measured(const StackProfile& base, const Cluster& cluster) {
+  return base.evidence.empty() && !base.spreads.empty() && base.cluster == cluster.name;
+}
+
+double prior_spread(const ProfileParameter& parameter, const StackProfile& base, bool known_here) {
   const auto known = std::ranges::find(base.spreads, parameter.key, &ParameterSpread::key);
-  if (!proven || known == base.spreads.end()) return parameter.prior_spread;
+  if (!known_here || known == base.spreads.end()) return parameter.prior_spread;
   return std::min(parameter.prior_spread, std::hypot(known->log_spread, transfer_spread));
 }
 
@@ -85,7 +90,7 @@ struct Linearised {
 
 class Lineariser {
  public:
-  Lineariser(const StackProfile& base, const StackProfile& fitted, bool proven)
+  Lineariser(const StackProfile& base, const StackProfile& fitted, bool known_here)
       : fitted_(fitted), from_base_(VectorXd::Zero(count())) {
     for (Eigen::Index i = 0; i < count(); ++i) {
       const ProfileParameter& parameter = parameter_at(i);
@@ -94,7 +99,7 @@ class Lineariser {
       double step = 0.05;
       if (value * std::exp(step) > parameter.upper) step = -step;
       steps_.push_back(step);
-      spreads_.push_back(prior_spread(parameter, base, proven));
+      spreads_.push_back(prior_spread(parameter, base, known_here));
       const double from = std::log(value / (base.*parameter.member));
       from_base_[i] = std::isfinite(from) ? from / spreads_.back() : 0;
     }
@@ -333,7 +338,8 @@ Beliefs believe(const StudySoFar& study, const StackProfile& base, const StackPr
   }
 
   const bool proven = study.candidates.empty() || is_proven(base, study.candidates.front().cluster);
-  const Lineariser linearise(base, beliefs.profile, proven);
+  const bool known_here = proven || is_measured(base, study.candidates.front().cluster);
+  const Lineariser linearise(base, beliefs.profile, known_here);
   const std::vector<std::size_t> close = examined(study, log_step_s, options.most_examined);
   std::vector<Linearised> linear(study.candidates.size());
   for (const std::size_t i : close) linear[i] = linearise(study.candidates[i]);

@@ -314,6 +314,53 @@ def check_clock_set_back(folder):
     assert 0 < spent < 120, spent
 
 
+def measured_stacks(store):
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        return database.execute("SELECT workload, stack_toml FROM measured_stacks"
+                                " ORDER BY workload").fetchall()
+
+
+def check_measured_start(folder):
+    """A sweep here starts from what was measured here, once, and says so."""
+    store = folder / "s.db"
+
+    def start(*more):
+        done = sweep(store, "--budget", "1trials", "--json", *more)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["first_predictions_from"]
+
+    source = start()
+    assert source.startswith("what was measured at the shapes of llama-tiny, sequences of 256"), source
+    assert "messages among 2 threads" in source and "the rest as kumihimo-cpu" in source, source
+    first = measured_stacks(store)
+    assert len(first) == 1 and "[spread]" in first[0][1], first
+    assert start().endswith("(by an earlier session)")
+    assert start("--stack", "kumihimo-cpu") == "kumihimo-cpu"
+    assert measured_stacks(store) == first, "measured again unasked"
+    assert not start("--measure-again").endswith("(by an earlier session)")
+    assert len(measured_stacks(store)) == 1
+    assert not start("--seq-length", "64", "--study", "short").endswith("(by an earlier session)")
+    assert len(measured_stacks(store)) == 2
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        (profile,) = database.execute("SELECT toml FROM profiles WHERE study_id = 1"
+                                      " ORDER BY id LIMIT 1").fetchone()
+    assert "measured at the shapes of llama-tiny" in profile, profile
+
+
+def check_interrupted_measurement(folder):
+    """Ctrl-C while the machine is measured ends that, too, and the next session begins anew."""
+    store = folder / "s.db"
+    process = subprocess.Popen(command(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (folder / "s.db.trials" / "measured-here.txt").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 130
+    assert not measured_stacks(store)
+    assert not (folder / "s.db.trials").exists()
+    assert sweep(store).returncode == 0
+    assert len(measured_stacks(store)) == 1
+
+
 def check_mpi(folder):
     """Ranks as processes; a rank that dies costs its trial only."""
     store = folder / "s.db"
@@ -341,6 +388,8 @@ def check_mpi(folder):
     assert done.returncode == 0, done.stderr
     states = collections.Counter(trial["state"] for trial in trials(store))
     assert states["ok"] == 2, (states, done.stdout)
+    ((_, stack),) = measured_stacks(store)
+    assert "messages among 2 processes" in stack, stack
 
 
 def is_rank_of(entry, store):
