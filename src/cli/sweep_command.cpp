@@ -328,7 +328,7 @@ class SweepSession {
   ExitCode finish(const CandidateList& list, const StudySoFar& study, const Beliefs& beliefs,
                   const StudyEnd& end, double elapsed_s, double trial_s) {
     const std::vector<Trial> trials = store_.trials(study_.id);
-    const Conclusion conclusion = conclude(study, trials, beliefs);
+    const Conclusion conclusion = conclude(study, trials, base_, beliefs);
     const Candidate* best = conclusion.best ? &list.candidates[*conclusion.best] : nullptr;
     Json json = conclusion_json(conclusion, best);
     json["ended"] = end.reason;
