@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes docs/accuracy.md: how far predictions are from published runs.
 
-usage: make_accuracy.py [--runs FOLDER] [--program PATH] [--out FILE]
+usage: make_accuracy.py [--runs FOLDER] [--program PATH] [--out FILE] [--only search]
 
 Runs `kumihimo validate` on every source below. The run files are their publishers' and are not part
 of the project: they are read from --runs, else from the folder that KUMIHIMO_RUNS names, else from
@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass
 
 import accuracy_rows
+import accuracy_search
 from accuracy_rows import Row, percent, table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -414,11 +415,28 @@ def stacks_used(program):
     return {name: program.stacks.get(name) for name in names}
 
 
+def with_section(document, section):
+    """The document with a section in the place of the one with the same title, or before the last
+    of its parts."""
+    title = section.splitlines()[0]
+    start = document.find(f"\n{title}\n") + 1 or document.find("\n## Other sources\n") + 1
+    end = (document.find("\n## ", start + 1) + 1 if document[start:].startswith(title) else start)
+    return document[:start] + section + "\n" + document[end:]
+
+
+def write(path, text):
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Writes docs/accuracy.md from published runs")
     parser.add_argument("--runs", type=pathlib.Path, help="folder of the run files")
     parser.add_argument("--program", default=ROOT / "build" / "kumihimo")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "accuracy.md")
+    parser.add_argument("--only", choices=["search"],
+                        help="write that section anew and leave the others as they are")
     options = parser.parse_args()
     folder = options.runs or pathlib.Path(
         os.environ.get("KUMIHIMO_RUNS") or ROOT.parent / "shared" / "data")
@@ -432,15 +450,17 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         try:
             program = Kumihimo(options.program, scratch)
+            search = accuracy_search.search_section(program, folder, say)
+            if options.only:
+                write(options.out, with_section(options.out.read_text(), search))
+                return
             held_out, sweep = sweep_section(program, folder / SWEEP_FILE)
             summary, others = other_sources(program, folder, scratch)
             text = "\n".join([head(stacks_used(program)), falls_short(held_out, summary), sweep,
-                              others])
+                              search, others])
         except Unavailable as fault:
             sys.exit(f"accuracy: {fault}")
-    partial = options.out.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(options.out)
+    write(options.out, text)
     say(f"{options.out} written in {time.monotonic() - started:.0f} s")
 
 

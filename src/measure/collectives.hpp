@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "comm/world.hpp"
 #include "model/operations.hpp"
 
 namespace kumihimo {
@@ -22,8 +23,12 @@ struct CollectivePoint {
 
 std::string_view to_string(CollectiveKind kind);
 
-/// Times all collectives among 2 ranks, and among all if there are more, that are threads of this
-/// process, over sizes from 1 KiB to 4 MiB. Medians.
+/// Times all collectives among all ranks of `world`, and among the first two if there are more,
+/// over sizes from 1 KiB to 4 MiB. Medians. Called by all ranks; the points are rank 0's, others
+/// get none. Ranks beyond the second return while the pair is still timed. Requires two ranks.
+std::vector<CollectivePoint> measure_collectives(World& world);
+
+/// The same for ranks that are threads of this process.
 std::vector<CollectivePoint> measure_collectives(int ranks);
 
 /// Points in the output of nccl-tests (all_reduce_perf, all_gather_perf, reduce_scatter_perf,
