@@ -84,15 +84,18 @@ def compare(arguments):
                   flush=True)
 
 
+TWO_RANKS = (("tp 2", "--tp 2"), ("tp 2, sequence parallel", "--tp 2 --sequence-parallel"),
+             ("dp 2", "--dp 2"), ("pp 2", "--pp 2"), ("pp 2, zero-bubble", "--pp 2 --schedule zb-h1"))
+
+
 def two_ranks(arguments):
     """By how much each axis beats one rank, and where the rest of the step goes."""
     shape = SHAPES["hidden 512"]
+    layouts = [(name, layout) for name, layout in TWO_RANKS if arguments.only in name]
+    if not layouts:
+        return
     print("\nTwo ranks of one thread against one rank of one thread, hidden 512, fp32, micro-batch 1")
-    for name, layout in (("tp 2", "--tp 2"), ("tp 2, sequence parallel", "--tp 2 --sequence-parallel"),
-                         ("dp 2", "--dp 2"), ("pp 2", "--pp 2"),
-                         ("pp 2, zero-bubble", "--pp 2 --schedule zb-h1")):
-        if arguments.only not in name:
-            continue
+    for name, layout in layouts:
         ratios, runs = [], []
         for _ in range(arguments.rounds):
             one = train(arguments.program, shape, "fp32", 1, arguments.steps, "", 1)

@@ -1,7 +1,7 @@
-# kumihimo_embed_page(<target> <folder>)
+# kumihimo_embed_page(<target> <folder> [<planner>])
 #
-# Adds to <target> a generated source with the script and style of the report's page. The script is
-# bundled from <folder> (web/) by npm and esbuild in the build tree; src/report/embedded_page.hpp
+# Adds to <target> a generated source with the script and style of the report's page and with its
+# planner, the .wasm that kumihimo_web_planner makes. The script is bundled from <folder> (web/) by npm and esbuild in the build tree; src/report/embedded_page.hpp
 # declares it. Without Node.js 18 and npm, or where npm cannot fetch the packages of
 # package-lock.json, the script is empty, the build says so, and so does every page.
 option(KUMIHIMO_PAGE "Bundle the script of the report's page, where Node.js and npm are found" ON)
@@ -29,8 +29,8 @@ function(kumihimo_embed_page target folder)
   add_custom_command(
     OUTPUT ${output}
     COMMAND ${CMAKE_COMMAND} -DFOLDER=${folder} -DWORK=${work} -DOUTPUT=${output} -DUSABLE=${usable}
-            -DNODE=${NODE} -DNPM=${NPM} -P ${script}
-    DEPENDS ${sources} ${script}
+            -DNODE=${NODE} -DNPM=${NPM} -DPLANNER=${ARGN} -P ${script}
+    DEPENDS ${sources} ${script} ${ARGN}
     COMMENT "Bundling the report's page" VERBATIM)
   target_sources(${target} PRIVATE ${output})
 endfunction()

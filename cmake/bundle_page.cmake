@@ -1,7 +1,9 @@
-# Writes OUTPUT, a C++ source with the page's script and style (EmbedPage.cmake). FOLDER is web/,
-# WORK a folder of the build tree for its packages, USABLE whether NODE and NPM can be used.
+# Writes OUTPUT, a C++ source with the page's script, style and planner (EmbedPage.cmake). FOLDER is
+# web/, WORK a folder of the build tree for its packages, USABLE whether NODE and NPM can be used,
+# PLANNER the .wasm or nothing.
 set(bundle ${WORK}/dist/report.js)
-file(REMOVE ${bundle})
+set(planner ${WORK}/dist/planner.txt)
+file(REMOVE ${bundle} ${planner})
 if(USABLE)
   file(COPY ${FOLDER}/ DESTINATION ${WORK} PATTERN node_modules EXCLUDE PATTERN dist EXCLUDE)
   file(SHA256 ${WORK}/package-lock.json lock)
@@ -23,7 +25,7 @@ if(USABLE)
   endif()
 endif()
 if(USABLE)
-  execute_process(COMMAND ${NODE} build.mjs WORKING_DIRECTORY ${WORK} RESULT_VARIABLE result)
+  execute_process(COMMAND ${NODE} build.mjs ${PLANNER} WORKING_DIRECTORY ${WORK} RESULT_VARIABLE result)
   if(NOT result EQUAL 0)
     message(FATAL_ERROR "web/build.mjs failed")
   endif()
@@ -41,6 +43,7 @@ function(read_bytes path variable)
 endfunction()
 read_bytes(${bundle} script_bytes)
 read_bytes(${FOLDER}/src/page.css style_bytes)
+read_bytes(${planner} planner_bytes)
 file(WRITE ${OUTPUT} "// Generated from web/ by cmake/bundle_page.cmake.
 #include \"report/embedded_page.hpp\"
 
@@ -53,6 +56,9 @@ ${script_bytes}0};
 constexpr unsigned char style[] = {
 ${style_bytes}0};
 
+constexpr unsigned char planner[] = {
+${planner_bytes}0};
+
 }  // namespace
 
 std::string_view page_script() {
@@ -60,6 +66,10 @@ std::string_view page_script() {
 }
 
 std::string_view page_style() { return {reinterpret_cast<const char*>(style), sizeof(style) - 1}; }
+
+std::string_view page_planner() {
+  return {reinterpret_cast<const char*>(planner), sizeof(planner) - 1};
+}
 
 }  // namespace kumihimo
 ")

@@ -22,7 +22,7 @@ STACKS = {
         "parallelism, FlashAttention, optional fused RMSNorm; logits gathered for the loss",
         "a100-80gb-sxm", ["alephalpha_layout_sweep_a100.csv"],
         {"gradient_dtype": "bf16", "vocab_parallel_loss": False, "recompute_head": True,
-         "balanced_layer_split": True,
+         "layer_balance": "blocks",
          "vocab": 128000}),
     "megatron-2021-a100": (
         "Megatron-LM 2021-2022: fused softmax without FlashAttention, full or selective recompute",
@@ -56,10 +56,10 @@ STACKS = {
         {"gradient_dtype": "bf16", "precision": "fp8", "sequence_parallel": True,
          "overlap_tensor_parallel": True, "vocab": 128256}),
     "nanotron-2025-h100": (
-        "nanotron 2025 (Ultra-Scale Playbook): reduce-scatter tensor parallelism; a pipeline "
-        "reduces its gradients after every micro-batch",
+        "nanotron 2025 (Ultra-Scale Playbook): reduce-scatter tensor parallelism; pipeline "
+        "stages balanced by their parameters",
         "h100-80gb-sxm", ["nanotron_ultrascale_h100.csv"],
-        {"sequence_parallel": True, "reduce_every_micro_batch": True, "vocab": 131072}),
+        {"sequence_parallel": True, "layer_balance": "parameters", "vocab": 131072}),
     "torchtitan-2025-h100": (
         "torchtitan 2024-2025: FSDP2, torch.compile, float8 linear layers",
         "h100-80gb-sxm", ["torchtitan_a100_h100_h200.csv"],

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs with apt what the build needs and, called with "test", what the tests need too. Where all
-# of it is there, it does nothing and needs neither network nor root.
+# of it is there, it does nothing and needs neither network nor root. KUMIHIMO_WHAT_IF=OFF in the
+# environment leaves Emscripten out, the largest of it.
 set -euo pipefail
 
 packages=(
@@ -88,6 +89,11 @@ fi
 if ((${#missing[@]} > 0)); then install "${missing[@]}"; fi
 
 if (($(g++ -dumpversion | cut -d. -f1) < 12)) && ! installed g++-12; then install g++-12; fi
+
+# Compiles the planner into the report's page (110 MB to fetch, 850 MB on disk). Any em++ will do.
+if ! command -v em++ >/dev/null && [[ "${KUMIHIMO_WHAT_IF:-ON}" == ON ]]; then
+  install emscripten || echo "setup: no Emscripten: pages of reports will not plan anew"
+fi
 
 # Ubuntu has no chromium package (a snap, which cannot be tested with here): the test says so then.
 if ((${#browser_packages[@]} > 0)); then

@@ -97,6 +97,7 @@ class Adviser {
       } else if (!found.empty()) {
         gain.no_change = NoChange::impossible;
         gain.fault = found.front().what;
+        gain.fault_phrase = *first_fault(layout, request_.job, request_.cluster, request_.devices);
       }
     }
   }

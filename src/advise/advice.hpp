@@ -21,7 +21,8 @@ struct OptionGain {
   double reoptimised_gain = 0;
   double cost = 0;
   NoChange no_change = NoChange::none;  ///< why it cannot gain in the layout as it is
-  std::string fault;  ///< of its values in that layout, where NoChange::impossible
+  std::string fault;         ///< of its values in that layout, where NoChange::impossible
+  std::string fault_phrase;  ///< the same without values, as first_fault puts it
 };
 
 /// What a step brings in money and time.

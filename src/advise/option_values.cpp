@@ -157,7 +157,7 @@ SearchSpace open_space(const AdviceRequest& request, const Machine& machine,
        std::vector<Offload>{{}, {.optimizer = true}, {.activations = true}}, &L::offload);
   space.zero_group = {current.zero_group};
   space.gradient_dtype = {current.gradient_dtype};
-  space.balanced_layer_split = request.profile.defaults.balanced_layer_split;
+  space.layer_balance = request.profile.defaults.layer_balance;
   return space;
 }
 
@@ -176,7 +176,7 @@ bool has_custom_split(const AdviceRequest& request) {
   const ParallelLayout own = canonical(request.current);
   ParallelLayout usual = own;
   usual.layer_split =
-      layer_split_of_space(usual, request.job, request.profile.defaults.balanced_layer_split);
+      layer_split_of_space(usual, request.job, request.profile.defaults.layer_balance);
   return canonical(usual) != own;
 }
 

@@ -130,27 +130,34 @@ class Problem {
   }
 
   /// Keeps a parameter only if some run's prediction moves with it by more than its own noise when
-  /// it moves by its prior spread.
+  /// it moves by its prior spread, to either side.
   void drop_unconstrained() {
+    std::vector<double> at_base;
+    for (const PredictableRun* run : runs_) at_base.push_back(value(predict(*run, base_)));
     for (const ProfileParameter& parameter : candidates_) {
-      StackProfile moved = base_;
-      moved.*parameter.member =
-          std::clamp(base_.*parameter.member * std::exp(parameter.prior_spread), parameter.lower,
-                     parameter.upper);
-      if (moved.*parameter.member <= base_.*parameter.member * 1.0001) {
-        moved.*parameter.member = base_.*parameter.member * std::exp(-parameter.prior_spread);
+      if (std::max(information(parameter, parameter.prior_spread, at_base),
+                   information(parameter, -parameter.prior_spread, at_base)) > 0.5) {
+        free_.push_back(parameter);
       }
-      double information = 0;
-      for (const PredictableRun* run : runs_) {
-        const Prediction at_base = predict(*run, base_);
-        const Prediction at_moved = predict(*run, moved);
-        const double change = memory_ ? at_moved.peak_memory_bytes / at_base.peak_memory_bytes
-                                      : at_moved.step_s / at_base.step_s;
-        const double in_noise = std::log(change) / final_noise;
-        information += in_noise * in_noise;
-      }
-      if (information > 0.5) free_.push_back(parameter);
     }
+  }
+
+  double value(const Prediction& prediction) const {
+    return memory_ ? prediction.peak_memory_bytes : prediction.step_s;
+  }
+
+  /// Squares of what moving the parameter changes in the runs, in units of their noise.
+  double information(const ProfileParameter& parameter, double log_move,
+                     const std::vector<double>& at_base) const {
+    StackProfile moved = base_;
+    moved.*parameter.member = std::clamp(base_.*parameter.member * std::exp(log_move),
+                                         parameter.lower, parameter.upper);
+    double sum = 0;
+    for (std::size_t i = 0; i < runs_.size(); ++i) {
+      const double in_noise = std::log(value(predict(*runs_[i], moved)) / at_base[i]) / final_noise;
+      sum += in_noise * in_noise;
+    }
+    return sum;
   }
 
   void add_blocks(ceres::Problem& problem, double* logs, const std::vector<double>& centre,

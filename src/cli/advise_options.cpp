@@ -68,7 +68,7 @@ std::optional<ParallelLayout> current_layout(const std::string& stated, PlannedJ
   }
   if (layout.layer_split.empty()) {
     layout.layer_split =
-        layer_split_of_space(layout, planned.job, planned.profile.defaults.balanced_layer_split);
+        layer_split_of_space(layout, planned.job, planned.profile.defaults.layer_balance);
   }
   return layout;
 }

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/job_text.hpp"
-#include "cli/number_text.hpp"
 #include "cli/table.hpp"
 #include "cost/stack_choice.hpp"
 #include "layout/layout_text.hpp"
@@ -281,7 +281,10 @@ std::string option_note(const OptionGain& gain, const AdviseQuestion& question,
   switch (gain.no_change) {
     case NoChange::already_so: return std::string(message(language, "advise.already_so"));
     case NoChange::no_upgrade: return std::string(message(language, "advise.no_upgrade"));
-    case NoChange::impossible: return gain.fault;
+    case NoChange::impossible:
+      // Only phrases without values are translated.
+      return language == Language::english ? gain.fault
+                                           : std::string(translated(language, gain.fault_phrase));
     case NoChange::none: break;
   }
   if (opens_fp8(option)) return fp8_note(question, language);

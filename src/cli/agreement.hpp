@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "base/error.hpp"
 #include "comm/world.hpp"
 
 namespace kumihimo {
@@ -23,6 +24,9 @@ class Agreement {
 
   std::unique_ptr<ProcessGroup> group_;
 };
+
+/// Whether any rank found a fault; the first that did prints its own, which are mostly everybody's.
+bool refused_by_any(Agreement& agreement, World& world, const Errors& faults);
 
 /// The group of all ranks. Called by all.
 std::unique_ptr<ProcessGroup> group_of_all(World& world);

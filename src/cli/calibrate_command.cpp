@@ -13,12 +13,12 @@
 #include <utility>
 
 #include "base/files.hpp"
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "calibrate/fit.hpp"
 #include "calibrate/held_out.hpp"
 #include "cli/json_text.hpp"
 #include "cli/measure_machine.hpp"
-#include "cli/number_text.hpp"
 #include "cli/planner_json.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_options.hpp"
@@ -38,7 +38,10 @@ constexpr std::string_view example =
       and plan with it
   kumihimo calibrate --measure --model llama-tiny --ranks 2 --cluster-out here.toml \
       --out here-stack.toml
-      time this machine, at that model's shapes, instead of fitting)";
+      time this machine, at that model's shapes, instead of fitting
+  mpirun -n 2 kumihimo calibrate --measure --model llama-tiny --cluster-out here.toml \
+      --out here-stack.toml
+      the same, with messages between processes instead of threads)";
 
 struct Calibration {
   std::vector<MeasuredRun> measured;  ///< those that --only and --exclude leave

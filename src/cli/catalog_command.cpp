@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/catalog.hpp"
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/json_text.hpp"
-#include "cli/number_text.hpp"
 #include "cli/planner_json.hpp"
 #include "cli/table.hpp"
 #include "cli/terminal.hpp"

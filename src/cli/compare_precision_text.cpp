@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/number_text.hpp"
+#include "base/number_text.hpp"
 #include "cli/table.hpp"
 
 namespace kumihimo {

@@ -4,7 +4,7 @@
 
 #include "cli/flags.hpp"
 #include "cli/job_options.hpp"
-#include "search/search.hpp"
+#include "search/constraints.hpp"
 
 namespace kumihimo {
 
@@ -13,29 +13,6 @@ void add_constraint_flags(Flags& flags);
 
 /// --objective and --tokens.
 void add_objective_flags(Flags& flags);
-
-/// What the user asked of the search; a list left empty keeps the default space's values.
-struct Constraints {
-  std::vector<int> tensor_parallel;
-  std::vector<int> pipeline_parallel;
-  std::vector<int> context_parallel;
-  std::vector<int> data_parallel;
-  std::vector<int> micro_batch_size;
-  std::vector<ScheduleKind> schedules;
-  std::vector<int> virtual_stages;
-  std::vector<Recompute> recompute;
-  std::vector<bool> sequence_parallel;
-  std::vector<int> zero_stage;
-  std::vector<AttentionKernel> attention;
-  std::vector<NormKernel> norm;
-  std::vector<Precision> precision;
-  std::vector<Offload> offload;
-  std::optional<double> max_memory_bytes;
-  std::optional<double> min_fits_probability;
-  std::optional<Objective> objective;
-  std::optional<double> tokens;  ///< to train in all, for Objective::total_time
-  std::optional<int> threads;
-};
 
 Constraints read_constraints(const Flags& flags, Errors& faults);
 

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <fmt/format.h>
 
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/job_text.hpp"
-#include "cli/number_text.hpp"
 #include "cli/table.hpp"
 #include "layout/layer_split.hpp"
 #include "layout/layout_text.hpp"

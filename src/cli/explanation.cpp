@@ -4,7 +4,7 @@
 #include <cmath>
 #include <fmt/format.h>
 
-#include "cli/number_text.hpp"
+#include "base/number_text.hpp"
 
 namespace kumihimo {
 namespace {

@@ -6,8 +6,9 @@
 
 namespace kumihimo {
 
-/// While it lives, Ctrl-C requests a stop instead of ending the program; a second one ends it.
-/// Make it before the threads that do the work: they inherit the blocked signal.
+/// While it lives, Ctrl-C (SIGINT), SIGTERM and SIGHUP request a stop instead of ending the
+/// program; a second one ends it. Signals that were ignored before stay so. Make it before the
+/// threads that do the work: they inherit the blocked signals.
 class InterruptGuard {
  public:
   InterruptGuard();

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/number_text.hpp"
 #include "base/units.hpp"
-#include "cli/number_text.hpp"
 #include "cli/table.hpp"
 #include "cost/stack_choice.hpp"
 #include "model/model_catalog.hpp"

@@ -59,7 +59,7 @@ out of memory, by prediction
 the environment failed: disk, memory
 .TP
 .B 130
-interrupted; the best result so far was printed
+interrupted by Ctrl-C, SIGTERM or SIGHUP; the best result so far was printed
 )";
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <thread>
 
 #include "base/files.hpp"
+#include "base/process_identity.hpp"
+#include "cli/agreement.hpp"
 #include "cli/gpu_options.hpp"
 #include "cli/json_text.hpp"
 #include "cli/model_options.hpp"
@@ -24,10 +26,23 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t most_bytes = std::size_t{16} << 20;
 
+/// Whose collectives are timed.
+enum class Ranks { threads, processes, of_other_benchmarks };
+
+std::string_view name_of(Ranks ranks) {
+  switch (ranks) {
+    case Ranks::threads: return "threads";
+    case Ranks::processes: return "processes";
+    case Ranks::of_other_benchmarks: return "other benchmarks";
+  }
+  return "?";
+}
+
 struct MeasureRequest {
   TransformerShape model;
   std::int64_t seq_length = 256;
   int ranks = 1;
+  Ranks kind = Ranks::threads;
   StackProfile base;
   std::string out, cluster_out, name;
   std::vector<CollectivePoint> given;  ///< from other benchmarks' output
@@ -47,15 +62,32 @@ void read_gpus(const Flags& flags, std::optional<std::int64_t> ranks, MeasureReq
   request.gpu = read_gpu_flags(flags, request.ranks, request.ranks, faults);
 }
 
-std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults) {
+void judge_processes(int processes, int ranks, Errors& faults) {
+  if (processes < 2) {
+    faults.push_back({"mpirun", "started one process, which has nobody to send to",
+                      "start two or more: mpirun -n 2 kumihimo calibrate --measure ..."});
+  } else if (ranks != processes) {
+    faults.push_back({"--ranks",
+                      fmt::format("is {}, but mpirun started {} processes", ranks, processes),
+                      "leave --ranks out, or start as many"});
+  }
+}
+
+/// `processes`: ranks of the MPI job that this process belongs to, if it does.
+std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults,
+                                           std::optional<int> processes = std::nullopt) {
   MeasureRequest request;
   const auto model = read_model_flags(flags, faults);
   request.seq_length = flags.whole("--seq-length", 1, 1'000'000, faults).value_or(256);
   const auto cores = static_cast<std::int64_t>(std::max(1U, std::thread::hardware_concurrency()));
   const auto ranks_asked = flags.whole("--ranks", 1, 1024, faults);
-  request.ranks = static_cast<int>(ranks_asked.value_or(cores));
+  request.ranks = static_cast<int>(ranks_asked.value_or(processes.value_or(cores)));
+  if (processes) judge_processes(*processes, request.ranks, faults);
   const std::string backend = flags.text("--backend", faults).value_or("cpu");
-  if (backend == "cuda") {
+  if (backend == "cuda" && processes) {
+    faults.push_back({"--backend", "\"cuda\" is measured with ranks that are threads",
+                      "start it without mpirun"});
+  } else if (backend == "cuda") {
     read_gpus(flags, ranks_asked, request, faults);
   } else {
     judge_no_gpu_flags(flags, faults);
@@ -93,6 +125,9 @@ std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults) {
     collect(faults, stated);
     if (stated) request.stated = *stated;
   }
+  request.kind = !request.given.empty() ? Ranks::of_other_benchmarks
+                 : processes            ? Ranks::processes
+                                        : Ranks::threads;
   if (!faults.empty() || !model || !base) return std::nullopt;
   request.model = *model;
   request.base = *base;
@@ -168,22 +203,17 @@ void set_parameter(StackProfile& profile, std::string_view key, double value, do
   }
 }
 
-Measurement measure(const MeasureRequest& request) {
+/// Times the kernels; `points` are what collectives took.
+Measurement measure(const MeasureRequest& request, std::vector<CollectivePoint> points) {
   Measurement result;
-  PlaceRank place;
   std::unique_ptr<Gpu> gpu;
   if (request.gpu) {
     gpu = request.gpu->backend->open(request.gpu->gpus.front(), request.gpu->options);
-    place = [&request](World& host) { return world_on_gpu(host, *request.gpu); };
   }
   result.figures = gpu ? measure_gpu(*gpu) : measure_machine(request.ranks);
   result.shares = measure_operations(request.model, request.seq_length, result.figures, gpu.get());
   raise_figures(result.figures, result.shares);
-  if (!request.given.empty()) {
-    result.points = request.given;
-  } else if (!gpu || request.ranks > 1) {  // one GPU has no link
-    result.points = measure_collectives(std::max(2, request.ranks), place);
-  }
+  result.points = std::move(points);
   std::vector<CollectivePoint> collectives, messages;
   for (const CollectivePoint& point : result.points) {
     (point.kind == CollectiveKind::send_receive ? messages : collectives).push_back(point);
@@ -201,6 +231,18 @@ Measurement measure(const MeasureRequest& request) {
   link.bandwidth =
       std::max({result.collectives.bandwidth, result.messages.bandwidth,
                 result.collectives.points + result.messages.points > 0 ? 0 : link.bandwidth});
+  double collective_s = result.collectives.fixed_s;
+  if (request.kind == Ranks::processes) {
+    // The machine's own latency is that of threads. A collective is one message at least.
+    link.latency_s = std::max(1e-7, result.messages.fixed_s);
+    collective_s -= link.latency_s;
+    result.cluster.description =
+        fmt::format("{} ranks as processes on {} cores of {}, measured", request.ranks,
+                    result.figures.cores, result.figures.processor);
+    result.cluster.sources.front().title =
+        "Measured on this machine: products of 1024^3, copies, collectives and messages among its "
+        "processes (MPI)";
+  }
   result.cluster.inter_node = link;
   result.cluster.nic_bandwidth = link.bandwidth * request.ranks;
   if (gpu) result.cluster.host_link_bandwidth = link.bandwidth;
@@ -212,16 +254,17 @@ Measurement measure(const MeasureRequest& request) {
   profile.evidence.clear();
   profile.spreads.clear();
   profile.origin = fmt::format(
-      "measured at the shapes of {}, sequences of {}, on {} cores of {}; the rest as {}",
+      "measured at the shapes of {}, sequences of {}, on {} cores of {}, messages among {} {}; the "
+      "rest as {}",
       request.model.name, request.seq_length, result.figures.cores, result.figures.processor,
-      request.base.name);
+      request.ranks, name_of(request.kind), request.base.name);
   for (const MeasuredShare& share : result.shares) {
     set_parameter(profile, share.key, share.value, share.log_spread);
   }
   if (result.collectives.points > 0) {
     set_parameter(profile, "rates.intra_node", result.collectives.bandwidth / link.bandwidth,
                   result.collectives.log_spread);
-    set_parameter(profile, "seconds.collective", std::max(1e-7, result.collectives.fixed_s),
+    set_parameter(profile, "seconds.collective", std::max(1e-7, collective_s),
                   result.collectives.log_spread);
   }
   if (result.messages.points > 0) {
@@ -253,6 +296,7 @@ std::string text_of(const MeasureRequest& request, const Measurement& measured) 
                            std::to_string(share.samples), share.what});
   }
   text += "Shares of these rates\n" + to_text(shares) + "\n";
+  text += fmt::format("Collectives among {}\n", name_of(request.kind));
   Table links{
       {{"collective"}, {"ranks", Align::right}, {"bytes", Align::right}, {"time", Align::right}},
       {}};
@@ -310,6 +354,7 @@ Json json_of(const MeasureRequest& request, const Measurement& measured) {
           {"bf16_flop_per_s", measured.figures.bf16_flop_per_s},
           {"core_bandwidth_bytes_per_s", measured.figures.core_bandwidth},
           {"shares", std::move(shares)},
+          {"ranks_are", name_of(request.kind)},
           {"collectives", std::move(points)},
           {"collective_fit", link(measured.collectives)},
           {"message_fit", link(measured.messages)},
@@ -323,10 +368,12 @@ void add_measure_flags(Flags& flags) {
   flags.add_switch("--measure", "time this machine's kernels and collectives instead of fitting");
   add_model_flag(flags);
   flags.add_value("--seq-length", "N", "tokens of a sequence (default: 256)");
-  flags.add_value("--ranks", "N", "ranks that share the machine (default: its cores)");
+  flags.add_value("--ranks", "N",
+                  "ranks that share the machine (default: its cores); threads, or processes under "
+                  "mpirun");
   flags.add_value("--cluster-out", "FILE", "where to write the machine as a cluster");
   flags.add_values("--collectives", "FILE",
-                   "output of nccl-tests or OSU micro-benchmarks, instead of timing threads");
+                   "output of nccl-tests or OSU micro-benchmarks, instead of timing ranks");
   flags.add_value("--collective-ranks", "N", "ranks of OSU's output, which does not say");
   flags.add_value("--against", "NAME|PATH",
                   "a cluster with the vendor's figures: says what share of each was measured");
@@ -335,20 +382,74 @@ void add_measure_flags(Flags& flags) {
   add_gpu_flags(flags);
 }
 
-ExitCode measure_this_machine(const Flags& flags, Errors faults) {
-  const auto request = read_request(flags, faults);
-  if (!request || !faults.empty()) return refuse(faults);
-  const Measurement measured = measure(*request);
-  for (const auto& [path, text] :
-       {std::pair{request->cluster_out, write_cluster(measured.cluster)},
-        std::pair{request->out, write_stack_profile(measured.profile)}}) {
+namespace {
+
+ExitCode finish(const Flags& flags, const MeasureRequest& request,
+                std::vector<CollectivePoint> points) {
+  const Measurement measured = measure(request, std::move(points));
+  for (const auto& [path, text] : {std::pair{request.cluster_out, write_cluster(measured.cluster)},
+                                   std::pair{request.out, write_stack_profile(measured.profile)}}) {
     const auto written = write_file_atomically(path, text);
     if (written) continue;
     print_errors(written.errors());
     return ExitCode::environment;
   }
-  return print(flags.given("--json") ? to_json_text(json_of(*request, measured))
-                                     : text_of(*request, measured));
+  return print(flags.given("--json") ? to_json_text(json_of(request, measured))
+                                     : text_of(request, measured));
+}
+
+/// Whether all ranks are processes of one machine: its links are what is measured.
+bool on_one_machine(Agreement& agreement) {
+  constexpr int exact_bits = 52;
+  const std::size_t hash = std::hash<std::string>{}(this_process().host);
+  const auto own = static_cast<double>(hash >> (64 - exact_bits));
+  return agreement.lowest(own) == agreement.highest(own);
+}
+
+/// What one rank of an MPI job found: the request and, on rank 0, the points; nothing if refused.
+struct MeasuredByRank {
+  MeasureRequest request;
+  std::vector<CollectivePoint> points;
+  bool first = false;
+};
+
+std::optional<MeasuredByRank> measure_as_rank(World& world, const Flags& flags, Errors faults) {
+  Agreement agreement(world);
+  const auto request = read_request(flags, faults, world.size());
+  if (!on_one_machine(agreement)) {
+    faults.push_back({"mpirun", "started processes on several machines",
+                      "measure each machine alone, and the links between them with nccl-tests or "
+                      "OSU micro-benchmarks: --collectives FILE"});
+  }
+  if (refused_by_any(agreement, world, faults)) return std::nullopt;
+  return MeasuredByRank{*request,
+                        request->given.empty() ? measure_collectives(world) : request->given,
+                        world.rank() == 0};
+}
+
+ExitCode measure_as_job(const Flags& flags, const Errors& faults) {
+  std::optional<MeasuredByRank> own;
+  const auto ran =
+      run_mpi([&](World& world) { own = measure_as_rank(world, flags, faults); },
+              [](const std::exception&) { return static_cast<int>(ExitCode::environment); });
+  if (!ran) return refuse(ran.errors());
+  if (!own) return ExitCode::bad_input;
+  // The others wait at MPI's end, where they sleep, until the first has timed its kernels.
+  return own->first ? finish(flags, own->request, std::move(own->points)) : ExitCode::done;
+}
+
+}  // namespace
+
+ExitCode measure_this_machine(const Flags& flags, Errors faults) {
+  if (started_by_mpi()) return measure_as_job(flags, faults);
+  const auto request = read_request(flags, faults);
+  if (!request || !faults.empty()) return refuse(faults);
+  if (!request->given.empty()) return finish(flags, *request, request->given);
+  if (!request->gpu)
+    return finish(flags, *request, measure_collectives(std::max(2, request->ranks)));
+  if (request->ranks == 1) return finish(flags, *request, {});  // one GPU has no link
+  const auto place = [&request](World& host) { return world_on_gpu(host, *request->gpu); };
+  return finish(flags, *request, measure_collectives(request->ranks, place));
 }
 
 }  // namespace kumihimo

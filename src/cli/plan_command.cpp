@@ -58,7 +58,7 @@ std::optional<Plan> read_plan(const Flags& flags, Errors& faults) {
   return plan;
 }
 
-/// Runs the search; Ctrl-C leaves the best so far.
+/// Runs the search; an interruption leaves the best so far.
 bool search_until_interrupted(Plan& plan) {
   const InterruptGuard guard;
   ProgressBar bar("searching", terminal_of(stderr));

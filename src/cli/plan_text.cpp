@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/job_text.hpp"
-#include "cli/layout_columns.hpp"
-#include "cli/number_text.hpp"
 #include "cli/table.hpp"
+#include "layout/layout_columns.hpp"
 #include "layout/layout_text.hpp"
+#include "search/result_text.hpp"
 
 namespace kumihimo {
 namespace {
@@ -53,18 +54,14 @@ Table best_table(const Plan& plan) {
   }
   for (const RankedLayout& ranked : plan.result.best) {
     const ParallelLayout& layout = ranked.layout;
-    const Prediction& predicted = ranked.prediction;
     std::vector<std::string> row{
         std::to_string(table.rows.size() + 1), std::to_string(layout.tensor_parallel),
         std::to_string(layout.pipeline_parallel), std::to_string(layout.data_parallel),
         std::to_string(layout.micro_batch_size)};
     for (const Knob& knob : knobs) row.push_back(knob.value(layout));
-    row.insert(
-        row.end(),
-        {percent(predicted.mfu), percent(predicted.mfu_causal), step_text(predicted.step_s),
-         rate_text(predicted.tokens_per_s_per_device), format_bytes(predicted.peak_memory_bytes),
-         fmt::format("{:.0f} %", 100 * predicted.fits_probability),
-         percent(predicted.bubble_fraction), percent(predicted.communication_fraction)});
+    const PredictionText text = to_text(ranked.prediction);
+    row.insert(row.end(), {text.mfu, text.mfu_causal, text.step, text.tokens_per_s_per_device,
+                           text.memory, text.fits, text.bubble, text.communication});
     table.rows.push_back(std::move(row));
   }
   add_training_columns(plan, table);
@@ -84,15 +81,13 @@ std::string best_text(const Plan& plan, const Terminal& terminal) {
 }
 
 /// Counts with their reasons, the largest first.
-std::string reasons_text(const std::map<std::string, std::int64_t>& reasons,
-                         std::string_view suffix) {
-  std::vector<std::pair<std::string, std::int64_t>> sorted(reasons.begin(), reasons.end());
-  std::ranges::stable_sort(sorted, std::greater{}, &std::pair<std::string, std::int64_t>::second);
+std::string reasons_text(const std::map<std::string, std::int64_t>& reasons) {
+  const auto sorted = most_first(reasons);
   Table table{{{"", Align::right}, {""}}, {}};
   std::int64_t others = 0;
   for (std::size_t i = 0; i < sorted.size(); ++i) {
     if (i < most_reasons) {
-      table.rows.push_back({grouped(sorted[i].second), sorted[i].first + std::string(suffix)});
+      table.rows.push_back({grouped(sorted[i].second), sorted[i].first});
     } else {
       others += sorted[i].second;
     }
@@ -107,11 +102,11 @@ std::string counts_text(const SearchResult& result) {
                   result.complete ? "Considered " : "Stopped after ", grouped(result.considered),
                   grouped(result.fitting), grouped(result.unfit), grouped(result.invalid));
   if (result.unfit > 0) {
-    text += "  do not fit, by what fills the fullest device\n" +
-            reasons_text(result.unfit_categories, "");
+    text +=
+        "  do not fit, by what fills the fullest device\n" + reasons_text(result.unfit_categories);
   }
   if (result.invalid > 0) {
-    text += "  impossible\n" + reasons_text(result.invalid_reasons, "");
+    text += "  impossible\n" + reasons_text(result.invalid_reasons);
   }
   return text;
 }

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/number_text.hpp"
 #include "cli/json_text.hpp"
-#include "cli/number_text.hpp"
 #include "cli/planner_json.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_options.hpp"
@@ -38,6 +38,7 @@ struct ReplayRequest {
   std::vector<StrategyKind> strategies;
   std::int64_t seeds = 20;
   double tolerance = 0.001;
+  double share = 1;  ///< of each group's layouts that a game has
   TrialCost cost;
 };
 
@@ -56,7 +57,10 @@ void add_flags(Flags& flags) {
   flags.add_value("--strategy", "LIST", "guided, random, exhaustive (default: guided,random)");
   flags.add_value("--stack", "NAME|PATH",
                   "profile that guided starts from (default: by each group's cluster)");
-  flags.add_value("--seeds", "N", "games of a random search (default: 20)");
+  flags.add_value("--seeds", "N",
+                  "games of a random search, and of any on a share of the layouts (default: 20)");
+  flags.add_value("--share", "SHARE",
+                  "of each group's layouts, drawn anew for each game (default: 100%)");
   flags.add_value("--tolerance", "SHARE",
                   "guided stops when no layout is expected to improve by it (default: 0.1%)");
   flags.add_value("--start-up", "TIME", "what a trial takes beside its steps (default: 60s)");
@@ -78,6 +82,10 @@ std::optional<ReplayRequest> read_request(const Flags& flags, Errors& faults) {
   request.seeds = flags.whole("--seeds", 1, 10'000, faults).value_or(request.seeds);
   request.tolerance =
       flags.quantity("--tolerance", Dimension::ratio, faults).value_or(request.tolerance);
+  request.share = flags.quantity("--share", Dimension::ratio, faults).value_or(request.share);
+  if (request.share <= 0 || request.share > 1) {
+    faults.push_back({"--share", fmt::format("is {:g}", request.share), "give 1% to 100%"});
+  }
   request.cost.start_up_s =
       flags.quantity("--start-up", Dimension::seconds, faults).value_or(request.cost.start_up_s);
   request.cost.steps =
@@ -133,12 +141,15 @@ std::vector<PlayedGroup> play(const ReplayRequest& request, const std::vector<Pr
   for_each_in_parallel(count, threads, [&](int, std::int64_t item) {
     const auto index = static_cast<std::size_t>(item);
     PlayedGroup& game = played[index];
-    const bool dice = game.strategy == StrategyKind::random;
+    const bool dice = game.strategy == StrategyKind::random || request.share < 1;
     for (std::int64_t seed = 1; seed <= (dice ? request.seeds : 1); ++seed) {
-      game.runs.push_back(replay(*game.group, {.kind = game.strategy,
-                                               .seed = static_cast<std::uint64_t>(seed),
-                                               .base = *stacks[index],
-                                               .tolerance = request.tolerance}));
+      const StrategyOptions options{.kind = game.strategy,
+                                    .seed = static_cast<std::uint64_t>(seed),
+                                    .base = *stacks[index],
+                                    .tolerance = request.tolerance};
+      game.runs.push_back(
+          request.share < 1 ? replay(random_part(*game.group, request.share, options.seed), options)
+                            : replay(*game.group, options));
     }
     bar.update(++done, count);
   });
@@ -256,6 +267,8 @@ Json game_json(const PlayedGroup& game) {
                     {"regret_at_stop", run.regret_at_stop},
                     {"device_hours_at_stop", run.device_hours_at_stop},
                     {"sureness_at_stop", run.sureness_at_stop},
+                    {"sureness", run.sureness},
+                    {"sure_rightly", run.sure_rightly},
                     {"regret", run.regret},
                     {"device_hours", run.device_hours}});
   }
@@ -289,10 +302,15 @@ Json json_of(const ReplayRequest& request, const std::vector<PlayedGroup>& playe
   }
   Json groups = Json::array();
   for (const PlayedGroup& game : played) groups.push_back(game_json(game));
-  return {{"schema", "kumihimo.replay/1"},         {"clock", "quoted"},
-          {"start_up_s", request.cost.start_up_s}, {"trial_steps", request.cost.steps},
-          {"tolerance", request.tolerance},        {"seeds", request.seeds},
-          {"medians", std::move(summaries)},       {"groups", std::move(groups)}};
+  return {{"schema", "kumihimo.replay/1"},
+          {"clock", "quoted"},
+          {"start_up_s", request.cost.start_up_s},
+          {"trial_steps", request.cost.steps},
+          {"tolerance", request.tolerance},
+          {"seeds", request.seeds},
+          {"share", request.share},
+          {"medians", std::move(summaries)},
+          {"groups", std::move(groups)}};
 }
 
 ExitCode run_replay(const Flags& flags, Errors faults) {

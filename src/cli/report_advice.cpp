@@ -2,8 +2,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
+#include "base/number_text.hpp"
 #include "cli/advise_text.hpp"
-#include "cli/number_text.hpp"
 #include "cli/report_sources.hpp"
 #include "cli/version.hpp"
 #include "layout/layout_text.hpp"

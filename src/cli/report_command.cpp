@@ -26,7 +26,7 @@ constexpr std::string_view example =
 enum class Format { html, markdown, csv, json };
 
 void add_flags(Flags& flags) {
-  flags.add_positional("STORE", "a study's store, such as sweep.db");
+  flags.add_positional("STORE", "a study's store, such as sweep.db, or plan --json's plan.json");
   add_job_flags(flags);
   add_advise_flags(flags);
   flags.group("Output");
@@ -49,6 +49,7 @@ Format read_format(const Flags& flags, Errors& faults) {
 /// What the planner is asked for this report; nothing where no model is named.
 struct PlanQuestion {
   PlannedJob planned;
+  Constraints constraints;
   SearchRequest request;
   std::optional<AdviseQuestion> advised;
 };
@@ -64,7 +65,7 @@ std::optional<PlanQuestion> read_plan_question(const Flags& flags, Errors& fault
     if (!planned) return std::nullopt;
     question.planned = *planned;
   }
-  Constraints constraints;
+  Constraints& constraints = question.constraints;
   const auto degrees = [&](std::string_view flag) {
     return flags.whole_list(flag, 1, 32768, faults);
   };
@@ -81,7 +82,7 @@ std::optional<PlanQuestion> read_plan_question(const Flags& flags, Errors& fault
 void add_planned(const PlanQuestion& question, ReportContent& content) {
   std::optional<ParallelLayout> current;
   if (question.advised) current = question.advised->request.current;
-  add_plan(question.planned, question.request, current, content);
+  add_plan(question.planned, question.constraints, question.request, current, content);
   if (question.advised) {
     add_advice(*question.advised, advise(question.advised->request, question.advised->blocked),
                content);
@@ -111,20 +112,27 @@ ExitCode run_report(const Flags& flags, Errors faults) {
   }
   std::optional<PlanQuestion> question;
   if (plans) question = read_plan_question(flags, faults);
-  std::optional<Store> trials;  // opened before planning, which takes seconds
-  if (store) {
+  // What files hold is judged before planning, which takes seconds.
+  const bool is_plan = store && store->ends_with(".json");
+  if (is_plan && plans) {
+    faults.push_back({"STORE", "is a plan, and --model or --cluster ask for another",
+                      "give the plan's file alone, or let it be planned again"});
+  }
+  std::optional<Store> trials;
+  if (is_plan) {
+    collect(faults, add_plan_file(*store, content));
+  } else if (store) {
     auto opened = Store::open(*store, Database::Mode::read);
     collect(faults, opened);
     if (opened) trials = *std::move(opened);
+  }
+  if (const auto path = flags.text("--precision-comparison", faults)) {
+    collect(faults, add_precision(*path, content));
   }
   if (!faults.empty()) return refuse(faults);
 
   if (question) add_planned(*question, content);
   if (trials) add_study(*trials, content);
-  if (const auto path = flags.text("--precision-comparison", faults)) {
-    collect(faults, add_precision(*path, content));
-  }
-  if (!faults.empty()) return refuse(faults);
   add_program(content);
 
   const std::string text = written(content, format);

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/number_text.hpp"
 #include "cli/explanation.hpp"
-#include "cli/number_text.hpp"
 #include "cli/report_sources.hpp"
 #include "cli/sensitivity_text.hpp"
 #include "cost/stack_choice.hpp"
@@ -23,17 +23,26 @@ constexpr std::int64_t most_simulated_actions = 200'000;
 
 class PlanReporter {
  public:
-  PlanReporter(const PlannedJob& planned, const SearchRequest& request,
-               const std::optional<ParallelLayout>& current, ReportContent& content)
-      : planned_(planned), request_(request), current_(current), content_(content) {
+  PlanReporter(const PlannedJob& planned, const Constraints& constraints,
+               const SearchRequest& request, const std::optional<ParallelLayout>& current,
+               ReportContent& content)
+      : planned_(planned),
+        constraints_(constraints),
+        request_(request),
+        current_(current),
+        content_(content) {
     request_.limit = most_planned;
   }
 
   void report() {
     const SearchResult result = search(request_);
-    add_title();
-    for (const RankedLayout& ranked : result.best) content_.rows.push_back(row_of(ranked));
-    recommend(result);
+    add_best_layouts(planned_, result.best, content_);
+    add_what_if({.job = planned_.job,
+                 .cluster = planned_.cluster,
+                 .profile = planned_.profile,
+                 .devices = planned_.devices,
+                 .constraints = constraints_},
+                request_, result, content_);
     if (!result.best.empty()) {
       choose(result);
       add_bars();
@@ -42,84 +51,13 @@ class PlanReporter {
     add_heat_maps();
     add_frontier();
     add_sensitivity();
-    add_provenance();
+    add_plan_provenance(planned_, content_);
   }
 
  private:
   template <class... Values>
   std::string say(std::string_view key, const Values&... values) const {
     return text_of(content_.language, key, values...);
-  }
-
-  void add_title() {
-    if (!content_.title.empty()) return;
-    content_.title = say("page.title", planned_.job.model.name);
-    content_.subtitle =
-        say("page.subtitle_plan", planned_.job.model.name, grouped(planned_.devices),
-            planned_.cluster.device.name, grouped(planned_.job.global_batch_size),
-            grouped(planned_.job.seq_length));
-  }
-
-  ReportRow row_of(const RankedLayout& ranked) const {
-    const ParallelLayout& layout = ranked.layout;
-    const Prediction& predicted = ranked.prediction;
-    ReportRow row;
-    row.kind = FigureKind::predicted;
-    row.model = planned_.job.model.name;
-    row.gpus = static_cast<int>(planned_.devices);
-    row.tp = layout.tensor_parallel;
-    row.pp = layout.pipeline_parallel;
-    row.dp = layout.data_parallel;
-    row.cp = layout.context_parallel;
-    row.micro_batch = layout.micro_batch_size;
-    row.schedule = layout.schedule == ScheduleKind::interleaved
-                       ? fmt::format("interleaved {}", layout.virtual_stages_per_rank)
-                       : std::string(to_string(layout.schedule));
-    row.recompute = to_string(layout.recompute);
-    row.sequence_parallel = layout.sequence_parallel ? "on" : "off";
-    row.zero = std::to_string(layout.zero_stage);
-    row.attention = to_string(layout.attention);
-    row.norm = to_string(layout.norm);
-    row.precision = to_string(layout.precision);
-    row.mfu = predicted.mfu;
-    row.step_s = predicted.step_s;
-    row.tokens_per_s_per_gpu = predicted.tokens_per_s_per_device;
-    row.memory_gib = predicted.peak_memory_bytes / GiB;
-    row.fits = predicted.fits_probability;
-    row.layout = to_text(layout);
-    return row;
-  }
-
-  std::string certainty(const Prediction& predicted) const {
-    const double error = 100 * planned_.profile.time_residual;
-    const auto elsewhere = measured_elsewhere(planned_.profile, planned_.cluster);
-    return elsewhere ? say("page.certain_elsewhere", *elsewhere, error)
-                     : say("page.certain_predicted", error, 100 * predicted.fits_probability);
-  }
-
-  void recommend(const SearchResult& result) {
-    Recommendation& r = content_.recommendation;
-    r.kind = FigureKind::predicted;
-    if (result.best.empty()) {
-      r.headline = say("page.head_no_fit");
-      return;
-    }
-    const RankedLayout& best = result.best.front();
-    r.headline = say("page.head_layout", short_text(best.layout));
-    r.detail = to_text(best.layout);
-    r.gain =
-        result.best.size() > 9
-            ? say("page.gain_plan", percent(best.prediction.mfu), step_text(best.prediction.step_s),
-                  percent(result.best[9].prediction.step_s / best.prediction.step_s - 1))
-            : say("page.gain_single", percent(best.prediction.mfu),
-                  step_text(best.prediction.step_s));
-    r.certainty = certainty(best.prediction);
-    if (result.best.size() > 1) {
-      const RankedLayout& second = result.best[1];
-      const double gap = second.prediction.step_s / best.prediction.step_s - 1;
-      r.next = say("page.next_plan", trial_steps(std::max(gap, 0.005)) + trial_warm_up_steps,
-                   short_text(second.layout), planned_.devices);
-    }
   }
 
   /// Layouts to take apart: the current one, then the best.
@@ -373,26 +311,8 @@ class PlanReporter {
     content_.map = std::move(winners);
   }
 
-  void add_provenance() {
-    const auto add = [&](std::string_view key, std::string value) {
-      if (!value.empty()) content_.provenance.emplace_back(say(key), std::move(value));
-    };
-    const Cluster& cluster = planned_.cluster;
-    add("page.model", planned_.job.model.name);
-    add("page.cluster", fmt::format("{}: {}", cluster.name, cluster.description));
-    add("page.profile", planned_.profile.name);
-    add("page.origin", planned_.profile.origin);
-    add("page.error_band", fmt::format("± {:.1f} %", 100 * planned_.profile.time_residual));
-    if (!planned_.assumptions.empty()) {
-      add("page.assumed", fmt::format("{}", fmt::join(planned_.assumptions, ", ")));
-    }
-    for (const Source& source : cluster.sources) {
-      add("page.source",
-          source.url.empty() ? source.title : fmt::format("{} ({})", source.title, source.url));
-    }
-  }
-
   const PlannedJob& planned_;
+  const Constraints& constraints_;
   SearchRequest request_;
   const std::optional<ParallelLayout>& current_;
   ReportContent& content_;
@@ -402,9 +322,10 @@ class PlanReporter {
 
 }  // namespace
 
-void add_plan(const PlannedJob& planned, const SearchRequest& request,
-              const std::optional<ParallelLayout>& current, ReportContent& content) {
-  PlanReporter(planned, request, current, content).report();
+void add_plan(const PlannedJob& planned, const Constraints& constraints,
+              const SearchRequest& request, const std::optional<ParallelLayout>& current,
+              ReportContent& content) {
+  PlanReporter(planned, constraints, request, current, content).report();
 }
 
 }  // namespace kumihimo

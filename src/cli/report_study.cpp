@@ -7,7 +7,7 @@
 #include <map>
 #include <tuple>
 
-#include "cli/number_text.hpp"
+#include "base/number_text.hpp"
 #include "cli/report_sources.hpp"
 #include "layout/layout_text.hpp"
 #include "layout/names.hpp"
@@ -223,6 +223,7 @@ void add_study(Store& store, ReportContent& content) {
     if (content.steps.empty()) recommend(group, spread, content);
     if (content.heat_maps.empty()) add_heat_maps(group, content);
   }
+  if (!content.what_if) add_what_if_of_study(store, content);
   std::ranges::stable_sort(rows, std::greater{},
                            [](const ReportRow& row) { return row.mfu.value_or(-1); });
   content.rows.insert(content.rows.begin(), rows.begin(), rows.end());

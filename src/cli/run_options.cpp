@@ -6,7 +6,7 @@
 #include <iterator>
 #include <utility>
 
-#include "cli/number_text.hpp"
+#include "base/number_text.hpp"
 #include "cli/table.hpp"
 #include "cost/stack_profile_file.hpp"
 #include "sweep/stored_runs.hpp"

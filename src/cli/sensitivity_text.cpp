@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/layout_columns.hpp"
 #include "cli/planner_json.hpp"
+#include "layout/layout_columns.hpp"
 #include "layout/layout_text.hpp"
 
 namespace kumihimo {

@@ -9,6 +9,7 @@
 #include "base/units.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/json_text.hpp"
+#include "cli/sweep_machine.hpp"
 #include "cli/sweep_request.hpp"
 #include "cli/sweep_text.hpp"
 #include "cli/table.hpp"
@@ -34,54 +35,6 @@ constexpr std::string_view example =
       every layout of sixteen ranks with virtual clocks on the links of two nodes)";
 
 constexpr std::size_t most_rows = 12;
-
-/// This machine as a cluster for the sweep's ranks: from the store, or measured now.
-struct MeasuredHere {
-  Cluster cluster;
-  std::optional<std::int64_t> machine;
-  double core_fp32 = 0, core_bf16 = 0;
-};
-
-Expected<MeasuredHere> measure_here(const SweepRequest& request, Store& store) {
-  // Emulated ranks compute as if each had a core of its own, one at a time.
-  const bool emulated = request.rank_kind == SweepRanks::emulated;
-  const int ranks = emulated ? 1 : request.ranks;
-  const std::string fingerprint =
-      machine_fingerprint(ranks) + (emulated ? ", links of " + request.links->name : "");
-  const auto known = store.find_machine(fingerprint);
-  MeasuredHere here;
-  Cluster& cluster = here.cluster;
-  if (known && !request.measure_again) {
-    const auto parsed = parse_cluster(known->cluster_toml, "machine in the store");
-    if (!parsed) return parsed.errors();
-    cluster = *parsed;
-    here.machine = known->id;
-  } else {
-    cluster = cluster_of(measure_machine(ranks), ranks, 0);
-    if (emulated) {
-      const Device core = cluster.device;
-      cluster = *request.links;
-      cluster.device = core;
-      cluster.name = "emulated-" + request.links->name;
-      cluster.aliases.clear();
-      cluster.sources = {
-          {{"device.memory", "device.memory_bandwidth", "device.peak"},
-           "Measured: one core of this machine; links are those of " + request.links->name,
-           ""}};
-    }
-    here.machine = store.put_machine({.fingerprint = fingerprint,
-                                      .host = this_process().host,
-                                      .cluster_toml = write_cluster(cluster)});
-  }
-  const double share =
-      emulated ? 1
-               : std::min(1.0, static_cast<double>(std::thread::hardware_concurrency()) / ranks);
-  here.core_fp32 = cluster.device.peak(Precision::fp32) / share;
-  here.core_bf16 = cluster.device.peak(Precision::bf16) / share;
-  if (request.device_memory > 0) cluster.device.memory = request.device_memory;
-  if (emulated) cluster.nodes = request.links->nodes;
-  return here;
-}
 
 CandidateList list_layouts(const SweepRequest& request, const Cluster& cluster) {
   return list_candidates(request.space, request.job, cluster, request.ranks,
@@ -272,8 +225,12 @@ class SweepSession {
 
   ExitCode run() {
     const int abandoned = cancel_abandoned(store_, study_.id);
-    const auto here = measure_here(request_, store_);
+    ScratchFolder scratch(request_.store.string() + ".trials");
+    const auto here = measure_here(request_, store_, scratch.path(), stop_);
     if (!here) return refuse(here.errors());
+    base_ = here->stack;
+    base_origin_ = here->stack_measured ? base_.origin : base_.name;
+    first_predictions_ = first_predictions(*here);
     const CandidateList list = list_layouts(request_, here->cluster);
     if (list.candidates.empty()) return refuse(none_possible(list));
 
@@ -281,7 +238,6 @@ class SweepSession {
     if (!json_) say_plan(list, study, abandoned);
     store_.set_conclusion(study_.id, std::nullopt);
 
-    ScratchFolder scratch(request_.store.string() + ".trials");
     ProcessTrialOptions options = trial_options(request_, *here);
     options.scratch = scratch.path();
     const auto launcher = make_local_launcher(
@@ -294,7 +250,9 @@ class SweepSession {
       display.live(candidate, steps, study, spent_s());
     });
 
-    const auto strategy = make_strategy(request_.strategy);
+    StrategyOptions strategy_options = request_.strategy;
+    strategy_options.base = base_;
+    const auto strategy = make_strategy(strategy_options);
     LoopHooks hooks;
     hooks.spent_s = [this] { return spent_s(); };
     hooks.before = [&](const Choice& choice) {
@@ -312,10 +270,9 @@ class SweepSession {
     };
     const StudyEnd end = run_study(study, *strategy, trials, request_.budget, hooks, stop_);
 
-    const Beliefs beliefs =
-        strategy->beliefs() != nullptr
-            ? *strategy->beliefs()
-            : believe(study, request_.strategy.base, refit(study, request_.strategy.base));
+    const Beliefs beliefs = strategy->beliefs() != nullptr
+                                ? *strategy->beliefs()
+                                : believe(study, base_, refit(study, base_));
     keep_profile(beliefs, study);
     const double elapsed_s = seconds_since(begin_);
     store_.add_spent(study_.id, std::max(0.0, elapsed_s - trials.total_trial_s()));
@@ -336,8 +293,8 @@ class SweepSession {
   std::int64_t keep_profile(const Beliefs& beliefs, const StudySoFar& study) {
     StackProfile profile = beliefs.profile;
     profile.name = request_.study;
-    profile.origin = fmt::format("{}, refitted to {} trials of the study {}",
-                                 request_.strategy.base.name, study.tried.size(), request_.study);
+    profile.origin = fmt::format("{}, refitted to {} trials of the study {}", base_origin_,
+                                 study.tried.size(), request_.study);
     const std::string toml = write_stack_profile(profile);
     const auto newest = store_.newest_profile(study_.id);
     if (newest && newest->toml == toml) return newest->id;
@@ -364,13 +321,14 @@ class SweepSession {
         request_.cluster_name, list.candidates.size(), list.considered);
     if (!study.tried.empty()) text += fmt::format("; {} tried before", study.tried.size());
     if (abandoned > 0) text += fmt::format("; {} was left running and is cancelled", abandoned);
+    text += "\nFirst predictions from " + first_predictions_;
     std::fputs((text + "\n\n").c_str(), stderr);
   }
 
   ExitCode finish(const CandidateList& list, const StudySoFar& study, const Beliefs& beliefs,
                   const StudyEnd& end, double elapsed_s, double trial_s) {
     const std::vector<Trial> trials = store_.trials(study_.id);
-    const Conclusion conclusion = conclude(study, trials, beliefs);
+    const Conclusion conclusion = conclude(study, trials, base_, beliefs);
     const Candidate* best = conclusion.best ? &list.candidates[*conclusion.best] : nullptr;
     Json json = conclusion_json(conclusion, best);
     json["ended"] = end.reason;
@@ -382,6 +340,7 @@ class SweepSession {
                     {"study", study_.name},
                     {"settings", Json::parse(study_.settings)},
                     {"layouts", list.candidates.size()},
+                    {"first_predictions_from", first_predictions_},
                     {"conclusion", json},
                     {"session_s", elapsed_s},
                     {"overhead", overhead},
@@ -403,9 +362,18 @@ class SweepSession {
     return memory ? ExitCode::does_not_fit : ExitCode::environment;
   }
 
+  static std::string first_predictions(const MeasuredHere& here) {
+    if (!here.stack_measured) return here.stack.name;
+    return fmt::format("what was {}{}", here.stack.origin,
+                       here.from_store ? " (by an earlier session)" : "");
+  }
+
   const SweepRequest& request_;
   Store& store_;
   Study study_;
+  StackProfile base_;  ///< before any trial
+  std::string base_origin_;
+  std::string first_predictions_;  ///< base_origin_ for people
   bool json_;
   std::stop_token stop_;
   SteadyClock::time_point begin_ = SteadyClock::now();

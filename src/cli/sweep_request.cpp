@@ -177,7 +177,7 @@ void add_sweep_flags(Flags& flags) {
   flags.add_value("--ranks", "N", "ranks of every trial (default: the machine's cores)");
   flags.add_value("--launcher", "KIND", "threads (default), mpi, emulated: virtual clocks");
   flags.add_value("--device-memory", "BYTES", "a rank's memory, such as 512MiB (default: any)");
-  flags.add_switch("--measure-again", "measure the machine even if the store knows it");
+  flags.add_switch("--measure-again", "measure machine and stack even if the store knows them");
   flags.group("Layouts");
   flags.add_value(
       "--vary", "LIST",
@@ -199,7 +199,10 @@ void add_sweep_flags(Flags& flags) {
   flags.add_value("--budget", "LIMITS", "such as 15min, 40trials, 2device-hours, or several");
   flags.add_value("--tolerance", "SHARE",
                   "stop when no layout is expected to improve by it (default: 0.1%)");
-  flags.add_value("--stack", "NAME|PATH", "profile to start from (default: kumihimo-cpu)");
+  flags.add_value("--stack", "NAME|PATH",
+                  "profile to start from, unmeasured (default: kumihimo-cpu, with what some "
+                  "seconds of measuring "
+                  "find of this machine's kernels and links; emulated ranks: as it is)");
   flags.add_value("--seed", "N", "of a random search (default: 1)");
   flags.group("Trials");
   flags.add_value("--spread", "SHARE",
@@ -303,7 +306,11 @@ std::optional<SweepRequest> read_sweep(const Flags& flags, Errors& faults) {
       flags.quantity("--trial-timeout", Dimension::seconds, faults).value_or(request.timeout_s);
   request.control_every =
       flags.whole("--control-every", 0, 1'000'000, faults).value_or(request.control_every);
-  request.trainer = flags.text("--trainer", faults).value_or(this_program().string());
+  request.program = this_program();
+  request.trainer = flags.text("--trainer", faults).value_or(request.program.string());
+  // What was measured of this machine's links says nothing of those that are emulated.
+  request.measure_stack = !flags.given("--stack") && request.rank_kind != SweepRanks::emulated &&
+                          !flags.given("--dry-run");
   request.retry_errors = flags.given("--retry-errors");
   request.take_over = flags.given("--take-over");
   request.measure_again = flags.given("--measure-again");

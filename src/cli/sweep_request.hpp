@@ -30,11 +30,13 @@ struct SweepRequest {
   MeasurementRules rules;
   double timeout_s = 600;
   std::int64_t control_every = 8;
+  std::filesystem::path program;  ///< this one
   std::filesystem::path trainer;
   std::vector<std::string> model_arguments;  ///< the model's and the data's flags, for train
   bool retry_errors = false;
   bool take_over = false;
   bool measure_again = false;
+  bool measure_stack = false;  ///< start from what is measured here, not from strategy.base itself
   bool dry_run = false;
   std::string settings;  ///< JSON: what a resumed sweep must ask for again
 };

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/planner_json.hpp"
 #include "cli/table.hpp"
@@ -15,8 +16,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t most_of_reason = 60;
-
-std::string percent(double share) { return fmt::format("{:+.1f} %", 100 * share); }
 
 Json number_or_null(double value) { return value > 0 ? Json(value) : Json(nullptr); }
 
@@ -68,7 +67,7 @@ std::string trials_table(std::span<const Trial> trials, std::size_t most) {
                                         : "",
          ran && trial->mfu() > 0 ? fmt::format("{:.1f} %", 100 * trial->mfu()) : "",
          trial->forecast ? format_seconds(trial->forecast->step_time_s) : "",
-         ran && trial->forecast ? percent(trial->forecast->step_time_s / seconds - 1) : "",
+         ran && trial->forecast ? signed_percent(trial->forecast->step_time_s / seconds - 1) : "",
          trial->reason.substr(0, most_of_reason)});
   }
   std::string text = to_text(table);
@@ -100,7 +99,7 @@ std::string conclusion_text(const Conclusion& conclusion, const Candidate* best)
   const Drift& drift = conclusion.drift;
   if (drift.controls > 0) {
     text += fmt::format("Drift: the first layout, run again {} times, took {} (most {})\n",
-                        drift.controls, percent(drift.last), percent(drift.largest));
+                        drift.controls, signed_percent(drift.last), signed_percent(drift.largest));
   }
   return text;
 }

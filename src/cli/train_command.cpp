@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/agreement.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/precision_comparison.hpp"
 #include "cli/terminal.hpp"
@@ -77,14 +78,6 @@ ExitCode train_here(const Flags& flags, const std::stop_token& stop, Errors faul
     return exit_code_of(error);
   }
   return outcome(end, true);
-}
-
-/// Whether any rank found a fault; the first that did prints its own, which are mostly everybody's.
-bool refused_by_any(Agreement& agreement, World& world, const Errors& faults) {
-  const double none = world.size();
-  const double first = agreement.lowest(faults.empty() ? none : world.rank());
-  if (first == world.rank()) print_errors(faults);
-  return first < none;
 }
 
 /// Whether the processes were asked for the same; rank 0 says if not.

@@ -3,9 +3,9 @@
 #include <array>
 #include <fmt/format.h>
 
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/job_text.hpp"
-#include "cli/number_text.hpp"
 #include "cli/table.hpp"
 #include "layout/layout_text.hpp"
 #include "tensor/gpu.hpp"

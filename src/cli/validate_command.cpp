@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/number_text.hpp"
 #include "calibrate/held_out.hpp"
 #include "calibrate/predictions_file.hpp"
 #include "cli/json_text.hpp"
-#include "cli/number_text.hpp"
 #include "cli/planner_json.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_options.hpp"

@@ -5,7 +5,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "cli/number_text.hpp"
+#include "base/number_text.hpp"
 #include "cli/planner_json.hpp"
 #include "cli/run_options.hpp"
 #include "cli/table.hpp"

@@ -5,6 +5,16 @@
 
 namespace kumihimo {
 
+double congestion(std::int64_t job_nodes, const StackProfile& profile) {
+  constexpr double steepness = 12;  // a third below and above the step, 99 of 100 are decided
+  return 1 / (1 + std::pow(profile.congested_nodes / static_cast<double>(job_nodes), steepness));
+}
+
+double ring_steps(CollectiveKind kind, const GroupPlacement& group) {
+  if (kind == CollectiveKind::none || group.ranks <= 1) return 0;
+  return (kind == CollectiveKind::all_reduce ? 2 : 1) * (group.ranks - 1);
+}
+
 double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacement& group,
                           std::int64_t job_nodes, const Cluster& cluster,
                           const StackProfile& profile) {
@@ -22,11 +32,13 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
   }
   const double node_bandwidth =
       cluster.inter_node.bandwidth * std::max(1, group.ranks_per_node) * profile.inter_node *
-      std::pow(static_cast<double>(job_nodes), -profile.inter_node_scaling);
+      std::pow(static_cast<double>(job_nodes), -profile.inter_node_scaling) *
+      std::pow(profile.congested_bandwidth, congestion(job_nodes, profile));
   const double between_nodes = moved / node_bandwidth;
   const double hops = passes * (group.nodes - 1);
   return std::max(within_node, between_nodes) + profile.collective_s +
-         cluster.inter_node.latency_s * hops + profile.hop_s * passes * (ranks - 1);
+         (cluster.inter_node.latency_s + profile.node_hop_s) * hops +
+         profile.hop_s * passes * (ranks - 1);
 }
 
 double message_seconds(double bytes, std::int64_t stride, const Cluster& cluster,

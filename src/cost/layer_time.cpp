@@ -18,6 +18,8 @@ PassTime& PassTime::operator+=(const PassTime& other) {
   data_comm += other.data_comm;
   host += other.host;
   hidden += other.hidden;
+  launches += other.launches;
+  tensor_hops += other.tensor_hops;
   return *this;
 }
 
@@ -26,10 +28,18 @@ PassTime PassTime::scaled(double factor) const {
   for (double PassTime::*part :
        {&PassTime::matmul, &PassTime::attention, &PassTime::norm, &PassTime::elementwise,
         &PassTime::tensor_comm, &PassTime::context_comm, &PassTime::pipeline_comm,
-        &PassTime::data_comm, &PassTime::host, &PassTime::hidden}) {
+        &PassTime::data_comm, &PassTime::host, &PassTime::hidden, &PassTime::launches,
+        &PassTime::tensor_hops}) {
     result.*part *= factor;
   }
   return result;
+}
+
+void expose_launches(double launches, PassTime& pass) {
+  const double device = pass.total() - pass.host;
+  const double device4 = std::pow(device, 4), launches4 = std::pow(launches, 4);
+  pass.launches = launches;
+  pass.host = std::sqrt(std::sqrt(device4 + launches4)) - device;
 }
 
 namespace {
@@ -46,8 +56,8 @@ class Clock {
         cluster_(cluster),
         profile_(profile) {}
 
-  /// Adds the device time of one pass of `operation` to `time` and its launches to `kernels`.
-  void add(const Operation& operation, Pass pass, PassTime& time, double& kernels) const {
+  /// Adds the device time of one pass of `operation` to `time`, and the time of its launches.
+  void add(const Operation& operation, Pass pass, PassTime& time) const {
     const Work& work = pass == Pass::forward          ? operation.forward
                        : pass == Pass::backward_input ? operation.backward_input
                                                       : operation.backward_weight;
@@ -57,21 +67,12 @@ class Clock {
                                        : operation.backward_weight_collective;
     if (work.kernels > 0) {
       (time.*category(operation.kind)) += seconds(operation, work, pass);
-      kernels += work.kernels;
+      time.launches += work.kernels * profile_.launch_s;
     }
     if (collective.kind != CollectiveKind::none) {
       add_collective(collective, pass, time);
-      kernels += 1;
+      time.launches += profile_.collective_launch_s;
     }
-  }
-
-  /// Launches run ahead of the device: what they cost is the amount by which the longer of the two
-  /// exceeds the device's time, with a soft corner because layers are not all alike.
-  void add_host(PassTime& time, double kernels) const {
-    const double device = time.total();
-    const double host = kernels * profile_.launch_s;
-    const double device4 = std::pow(device, 4), host4 = std::pow(host, 4);
-    time.host += std::sqrt(std::sqrt(device4 + host4)) - device;
   }
 
  private:
@@ -152,6 +153,7 @@ class Clock {
                              : in_any_case;
     time.tensor_comm += (1 - share) * all;
     time.hidden += share * all;
+    time.tensor_hops += ring_steps(collective.kind, groups_.tensor);
   }
 
   bool overlap_tensor_parallel_;
@@ -168,15 +170,14 @@ PieceCost piece_cost(const std::vector<Operation>& operations, Recompute recompu
   const Clock clock(overlap_tensor_parallel, groups, cluster, profile);
   PieceCost cost;
   PassTime again;
-  double forward_kernels = 0, input_kernels = 0, weight_kernels = 0, again_kernels = 0;
   double all_saved = 0, saved_outside_core = 0;
   for (const Operation& operation : operations) {
-    clock.add(operation, Pass::forward, cost.forward, forward_kernels);
-    clock.add(operation, Pass::backward_input, cost.backward_input, input_kernels);
-    clock.add(operation, Pass::backward_weight, cost.backward_weight, weight_kernels);
+    clock.add(operation, Pass::forward, cost.forward);
+    clock.add(operation, Pass::backward_input, cost.backward_input);
+    clock.add(operation, Pass::backward_weight, cost.backward_weight);
     if (recompute == Recompute::full ||
         (recompute == Recompute::selective && operation.attention_core)) {
-      clock.add(operation, Pass::forward, again, again_kernels);
+      clock.add(operation, Pass::forward, again);
     }
     cost.temporary_bytes = std::max(cost.temporary_bytes, operation.live_bytes);
     all_saved += operation.saved_bytes;
@@ -186,10 +187,9 @@ PieceCost piece_cost(const std::vector<Operation>& operations, Recompute recompu
     }
     if (!operation.attention_core) saved_outside_core += operation.saved_bytes;
   }
-  clock.add_host(cost.forward, forward_kernels);
-  clock.add_host(cost.backward_input, input_kernels);
-  clock.add_host(cost.backward_weight, weight_kernels);
-  clock.add_host(again, again_kernels);
+  for (PassTime* pass : {&cost.forward, &cost.backward_input, &cost.backward_weight, &again}) {
+    expose_launches(pass->launches, *pass);
+  }
   cost.backward_input += again.scaled(profile.recompute_overhead);
 
   switch (recompute) {

@@ -22,6 +22,8 @@ struct PassTime {
   double data_comm = 0;      ///< exposed (ZeRO-3 gathers)
   double host = 0;           ///< the device waits for launches
   double hidden = 0;         ///< communication behind compute; not part of the total
+  double launches = 0;       ///< host time that its launches take; `host` is what exceeds the device
+  double tensor_hops = 0;    ///< ring steps of tensor-parallel collectives: a count
 
   double compute() const { return matmul + attention + norm + elementwise; }
   double total() const {
@@ -31,6 +33,11 @@ struct PassTime {
   PassTime& operator+=(const PassTime& other);
   PassTime scaled(double factor) const;
 };
+
+/// Sets `host` for launches that take `launches` seconds. Launches run ahead of the device: what
+/// they cost is the amount by which the longer of the two exceeds the device's time, with a soft
+/// corner because layers are not all alike.
+void expose_launches(double launches, PassTime& pass);
 
 /// The three passes through a piece of the model (a layer, the embedding, the head), and what one
 /// micro-batch leaves in memory.

@@ -62,14 +62,20 @@ struct StackProfile {
   double intra_node = 0.7;
   double inter_node = 0.7;
   double inter_node_scaling = 0.1;
+  double congested_nodes = 48;  ///< a count
+  double congested_bandwidth = 1.0;
   double point_to_point = 0.5;
   double host_link = 0.8;
 
   // Seconds.
   double kernel_s = 3e-6;
   double launch_s = 5e-6;
+  double collective_launch_s = 5e-6;
+  double busy_hop_s = 10e-6;
   double collective_s = 30e-6;
   double hop_s = 10e-6;
+  double node_hop_s = 10e-6;
+  double congested_message_s = 100e-6;
   double micro_batch_s = 2e-3;
   double step_s = 20e-3;
 

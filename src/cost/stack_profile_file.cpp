@@ -28,9 +28,9 @@ constexpr std::int64_t most_runs = 1'000'000'000;
 template <class Defaults, class Visit>
 void visit_defaults(Defaults& defaults, Visit&& visit) {
   auto& [recompute, attention, norm, precision, gradient_dtype, zero_stage, sequence_parallel,
-         overlap_data_parallel, overlap_tensor_parallel, reduce_every_micro_batch,
+         overlap_data_parallel, overlap_tensor_parallel,
          vocab_parallel_loss, attention_dropout_buffers, scatter_gather_boundary, recompute_head,
-         balanced_layer_split, vocab, vocab_multiple] = defaults;
+         layer_balance, vocab, vocab_multiple] = defaults;
   visit("recompute", recompute);
   visit("attention", attention);
   visit("norm", norm);
@@ -40,12 +40,11 @@ void visit_defaults(Defaults& defaults, Visit&& visit) {
   visit("sequence_parallel", sequence_parallel);
   visit("overlap_data_parallel", overlap_data_parallel);
   visit("overlap_tensor_parallel", overlap_tensor_parallel);
-  visit("reduce_every_micro_batch", reduce_every_micro_batch);
   visit("vocab_parallel_loss", vocab_parallel_loss);
   visit("attention_dropout_buffers", attention_dropout_buffers);
   visit("scatter_gather_boundary", scatter_gather_boundary);
   visit("recompute_head", recompute_head);
-  visit("balanced_layer_split", balanced_layer_split);
+  visit("layer_balance", layer_balance);
   visit("vocab", vocab, 1, 100'000'000);
   visit("vocab_multiple", vocab_multiple, 1, 1'000'000);
 }

@@ -74,6 +74,17 @@ void expose(double communication, double share, PassTime& pass) {
   pass.hidden += hidden;
 }
 
+/// A pipeline between nodes keeps the host busy: the ring steps of tensor-parallel collectives then
+/// take it longer.
+PieceCost beside_messages(PieceCost piece, const StackProfile& profile) {
+  for (PassTime* pass : {&piece.forward, &piece.backward_input, &piece.backward_weight}) {
+    if (pass->tensor_hops > 0) {
+      expose_launches(pass->launches + pass->tensor_hops * profile.busy_hop_s, *pass);
+    }
+  }
+  return piece;
+}
+
 void finish(ChunkCost& chunk) {
   chunk.forward_s = chunk.forward.total();
   chunk.backward_input_s = chunk.backward_input.total();
@@ -111,7 +122,7 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout, con
           boundary_bytes(job.model, shard, profile.defaults.scatter_gather_boundary)};
 }
 
-StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const ParallelLayout& layout,
+StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const ParallelLayout& layout,
                    const Cluster& cluster, const StackProfile& profile) {
   const int stages = layout.virtual_stages();
   const int ranks = layout.pipeline_parallel;
@@ -121,9 +132,18 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
   const DataGroups groups = data_groups(layout, cluster);
   const int data_ranks = layout.data_parallel * layout.context_parallel;
   const double hiding = layout.overlap_data_parallel ? profile.data_parallel_overlap : 0;
-  const bool reduces_every_micro_batch = profile.defaults.reduce_every_micro_batch && ranks > 1 &&
-                                         data_ranks > 1 && layout.zero_stage <= 1;
   const std::int64_t pipeline_stride = std::int64_t{layout.tensor_parallel} * data_ranks;
+  const bool messages_between_nodes =
+      ranks > 1 && place_group(cluster, pipeline_stride, 2).nodes > 1;
+  const double stalled =
+      messages_between_nodes ? profile.congested_message_s * congestion(groups.job_nodes, profile)
+                             : 0;
+  const bool busy = messages_between_nodes && layout.tensor_parallel > 1;
+  const PieceCosts pieces =
+      busy ? PieceCosts{beside_messages(alone.layer, profile),
+                        beside_messages(alone.embedding, profile),
+                        beside_messages(alone.head, profile), alone.boundary_bytes}
+           : alone;
 
   StepCost step;
   step.num_micro_batches =
@@ -195,8 +215,8 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
                                        cluster, profile);
       const double blocking = (1 - profile.point_to_point_overlap) * chunk.message_s;
       for (const int end : {stage, stage + 1}) {
-        step.chunks[end].forward.pipeline_comm += blocking;
-        step.chunks[end].backward_input.pipeline_comm += blocking;
+        step.chunks[end].forward.pipeline_comm += blocking + stalled;
+        step.chunks[end].backward_input.pipeline_comm += blocking + stalled;
       }
       chunk.message_s -= blocking;
     }
@@ -209,11 +229,6 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
       if (layout.zero_stage == 3) expose(traffic.gather_s, hiding, chunk.forward);
       expose((layout.zero_stage == 3 ? traffic.gather_s : 0) + traffic.reduce_s, hiding,
              chunk.backward_input);
-    }
-    if (reduces_every_micro_batch) {
-      expose(data_communication(static_cast<double>(parameters), layout, groups, cluster, profile)
-                 .reduce_s,
-             hiding, chunk.backward_input);
     }
     if (layout.offload.activations && host_bandwidth > 0) {
       const double seconds = chunk.kept_bytes / host_bandwidth;
@@ -250,9 +265,8 @@ StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const Paral
         const ChunkCost& chunk = step.chunks[stage];
         last_backward += chunk.backward_input.total() + chunk.backward_weight.total();
       }
-      const double reduce_s = reduces_every_micro_batch ? 0 : traffic.reduce_s;
-      cost.reduce_hidden_s = std::min(reduce_s, hiding * last_backward);
-      cost.reduce_s = reduce_s - cost.reduce_hidden_s;
+      cost.reduce_hidden_s = std::min(traffic.reduce_s, hiding * last_backward);
+      cost.reduce_s = traffic.reduce_s - cost.reduce_hidden_s;
       cost.gather_s = zero == 1 ? traffic.gather_s : 0;
     }
     const double updated = static_cast<double>(zero >= 1 ? shard : parameters);

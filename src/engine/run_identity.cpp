@@ -4,27 +4,14 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "model/transformer_names.hpp"
+
 namespace kumihimo {
 namespace {
 
 using Json = nlohmann::json;
 
-const char* name_of(NormKind norm) {
-  return norm == NormKind::rms_norm ? "rms_norm" : "layer_norm";
-}
-const char* name_of(Activation activation) {
-  return activation == Activation::swiglu ? "swiglu" : "gelu";
-}
 const char* name_of(OptimizerKind kind) { return kind == OptimizerKind::adamw ? "adamw" : "sgd"; }
-const char* name_of(Positions positions) {
-  switch (positions) {
-    case Positions::rotary: return "rotary";
-    case Positions::learned: return "learned";
-    case Positions::alibi: return "alibi";
-    case Positions::none: return "none";
-  }
-  return "";
-}
 
 /// All of the shape but its name, which is where it was read.
 Json shape_identity(const TransformerShape& model) {
@@ -41,10 +28,10 @@ Json shape_identity(const TransformerShape& model) {
           {"output_bias", model.output_bias},
           {"mlp_bias", model.mlp_bias},
           {"qk_norm", model.qk_norm},
-          {"norm", name_of(model.norm)},
+          {"norm", to_string(model.norm)},
           {"norm_bias", model.norm_bias},
-          {"activation", name_of(model.activation)},
-          {"positions", name_of(model.positions)},
+          {"activation", to_string(model.activation)},
+          {"positions", to_string(model.positions)},
           {"norm_epsilon", model.norm_epsilon},
           {"rope_theta", model.rope_theta}};
 }

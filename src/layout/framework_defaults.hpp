@@ -7,6 +7,10 @@
 
 namespace kumihimo {
 
+/// What pipeline stages share evenly: the transformer layers; the blocks, embedding and head among
+/// them, as if all were alike; or the parameters, the table, which is looked up only, left out.
+enum class LayerBalance : std::uint8_t { layers, blocks, parameters };
+
 /// What a framework does where its user, or a published row about it, says nothing. A fact about
 /// the software, so it stands in the stack profile.
 struct FrameworkDefaults {
@@ -19,15 +23,14 @@ struct FrameworkDefaults {
   bool sequence_parallel = false;
   bool overlap_data_parallel = true;
   bool overlap_tensor_parallel = false;
-  bool reduce_every_micro_batch = false;  ///< within a pipeline, gradients are reduced each time
-  bool vocab_parallel_loss = true;        ///< false: every tensor-parallel rank holds all logits
+  bool vocab_parallel_loss = true;  ///< false: every tensor-parallel rank holds all logits
   /// Attention that is not flash keeps scores after dropout and its mask, at rate 0 too.
   bool attention_dropout_buffers = true;
   /// Tensor-parallel ranks each send a share to the next stage.
   bool scatter_gather_boundary = false;
   /// Full recompute computes the last stage's head and loss again, too.
   bool recompute_head = false;
-  bool balanced_layer_split = false;  ///< embedding and head count as layers of the split
+  LayerBalance layer_balance = LayerBalance::layers;
   std::int64_t vocab = 50257;
   std::int64_t vocab_multiple = 1;
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "model/sharded_parameters.hpp"
+
 namespace kumihimo {
 
 std::vector<int> even_layer_split(std::int64_t layers, int virtual_stages) {
@@ -60,6 +62,19 @@ std::vector<int> framework_layer_split(std::int64_t layers, int stages) {
   --split.front();
   --split.back();
   return split;
+}
+
+std::vector<int> default_layer_split(LayerBalance balance, const TransformerShape& model,
+                                     int stages) {
+  switch (balance) {
+    case LayerBalance::layers: break;
+    case LayerBalance::blocks: return framework_layer_split(model.layers, stages);
+    case LayerBalance::parameters:
+      return balanced_layer_split(model.layers, stages, 0,
+                                  static_cast<double>(head_parameters(model, model.vocab, 1, false)) /
+                                      static_cast<double>(layer_parameters(model, 1)));
+  }
+  return even_layer_split(model.layers, stages);
 }
 
 std::vector<int> stage_layers(const ParallelLayout& layout, const TrainingJob& job) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "layout/framework_defaults.hpp"
 #include "layout/parallel_layout.hpp"
 
 namespace kumihimo {
@@ -29,6 +30,11 @@ std::vector<int> balanced_layer_split(std::int64_t layers, int stages, double em
 /// is that of balanced_layer_split with weights 1 and 1; early stages, which hold most
 /// micro-batches, are heavier. Where there are fewer layers than stages it is that split itself.
 std::vector<int> framework_layer_split(std::int64_t layers, int stages);
+
+/// Transformer layers of each stage where a framework balances so: even_layer_split,
+/// framework_layer_split, or balanced_layer_split with the head's parameters over those of a layer.
+std::vector<int> default_layer_split(LayerBalance balance, const TransformerShape& model,
+                                     int stages);
 
 /// Layers of each virtual stage: the layout's own split, or else the even one.
 std::vector<int> stage_layers(const ParallelLayout& layout, const TrainingJob& job);

@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/precision.hpp"
 #include "base/suggest.hpp"
+#include "layout/framework_defaults.hpp"
 #include "layout/parallel_layout.hpp"
 #include "model/kernels.hpp"
 
@@ -57,6 +58,14 @@ struct NameTable<ScheduleKind> {
 };
 
 template <>
+struct NameTable<LayerBalance> {
+  static constexpr std::array<Named<LayerBalance>, 3> rows{
+      {{LayerBalance::layers, "layers"},
+       {LayerBalance::blocks, "blocks"},
+       {LayerBalance::parameters, "parameters"}}};
+};
+
+template <>
 struct NameTable<Precision> {
   static constexpr std::array<Named<Precision>, 5> rows{
       {{Precision::fp32, to_string(Precision::fp32)},
@@ -77,6 +86,10 @@ constexpr std::string_view to_string(NormKernel value) {
 }
 constexpr std::string_view to_string(ScheduleKind value) {
   return NameTable<ScheduleKind>::rows[static_cast<std::size_t>(value)].name;
+}
+
+constexpr std::string_view to_string(LayerBalance value) {
+  return NameTable<LayerBalance>::rows[static_cast<std::size_t>(value)].name;
 }
 
 /// All names of an enum, in the order of its values: what a flag accepts.

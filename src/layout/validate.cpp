@@ -33,6 +33,19 @@ struct FirstFault {
   bool settled() const { return phrase.has_value(); }
 };
 
+/// Takes no rule as broken or kept: lists what there is.
+struct EveryPhrase {
+  std::vector<std::string_view> phrases;
+
+  template <class MakeError>
+  void rule(bool /*holds*/, std::string_view phrase, MakeError /*make_error*/) {
+    if (std::find(phrases.begin(), phrases.end(), phrase) == phrases.end()) {
+      phrases.push_back(phrase);
+    }
+  }
+  bool settled() const { return false; }
+};
+
 struct Subject {
   const ParallelLayout& layout;
   const TrainingJob& job;
@@ -369,6 +382,17 @@ std::optional<std::string_view> first_fault(const ParallelLayout& layout, const 
   FirstFault judge;
   judge_all({layout, job, cluster, devices}, judge);
   return judge.phrase;
+}
+
+std::vector<std::string_view> fault_phrases() {
+  EveryPhrase judge;
+  const TrainingJob job;
+  const Cluster cluster;
+  const ParallelLayout even;
+  const ParallelLayout split{.layer_split = {1}};  // has rules of its own
+  judge_all({even, job, cluster, 1}, judge);
+  judge_all({split, job, cluster, 1}, judge);
+  return std::move(judge.phrases);
 }
 
 }  // namespace kumihimo

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 #include "cluster/cluster.hpp"
@@ -25,6 +26,9 @@ Errors faults(const ParallelLayout& layout, const TrainingJob& job, const Cluste
 /// nothing. Allocates nothing: for a search that judges millions of layouts and counts the reasons.
 std::optional<std::string_view> first_fault(const ParallelLayout& layout, const TrainingJob& job,
                                             const Cluster& cluster, std::int64_t devices);
+
+/// Every phrase that first_fault can give: for whoever translates them.
+std::vector<std::string_view> fault_phrases();
 
 inline bool is_valid(const ParallelLayout& layout, const TrainingJob& job, const Cluster& cluster,
                      std::int64_t devices) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <fmt/format.h>
+#include <numeric>
 #include <sstream>
 
 #include "base/check.hpp"
@@ -48,41 +49,38 @@ void run_once(ProcessGroup& group, CollectiveKind kind, const Matrix& whole) {
   }
 }
 
-void measure_group(int ranks, const PlaceRank& place, std::vector<CollectivePoint>& points) {
+/// Among the world's first ranks, this one among them.
+void measure_group(World& world, int ranks, std::vector<CollectivePoint>& points) {
   constexpr int repeats = 9;
-  const std::int64_t most_bytes = place ? 256 << 20 : 4 << 20;
-  run_threads(ranks, [&](World& host) {
-    const std::shared_ptr<World> placed = place ? place(host) : nullptr;
-    World& world = placed ? *placed : host;
-    DeviceMemory memory(world.gpu() != nullptr ? world.gpu()->make_memory() : make_host_memory());
-    Workspace workspace(memory);
-    std::vector<int> all;
-    for (int rank = 0; rank < ranks; ++rank) all.push_back(rank);
-    const auto group = world.make_group(all);
-    for (const CollectiveKind kind : timed_kinds) {
-      for (std::int64_t bytes = 1024; bytes <= most_bytes; bytes *= 4) {
-        const Workspace::Scope scope(workspace);
-        // Two halves are sent and received, so that both ways are open at once.
-        const std::int64_t rows = 2 * ranks;
-        const std::int64_t cols = std::max<std::int64_t>(1, bytes / 4 / rows);
-        const Matrix whole = workspace.take(rows, cols, DType::fp32);
-        // New memory is zero, and what collectives leave there is a number.
-        std::vector<double> seconds;
-        for (int i = 0; i < repeats; ++i) {
-          group->barrier();
-          world.clock().settle();
-          const double begin = world.clock().now_s();
-          run_once(*group, kind, whole);
-          seconds.push_back(world.clock().now_s() - begin);
-        }
-        if (world.rank() != 0) continue;
-        std::ranges::sort(seconds);
-        const bool halves = kind == CollectiveKind::send_receive;
-        points.push_back({kind, ranks, static_cast<double>(whole.bytes()) / (halves ? 2 : 1),
-                          seconds[seconds.size() / 2]});
+  const std::int64_t most_bytes = world.gpu() != nullptr ? 256 << 20 : 4 << 20;
+  DeviceMemory memory(world.gpu() != nullptr ? world.gpu()->make_memory() : make_host_memory());
+  Workspace workspace(memory);
+  std::vector<int> members(static_cast<std::size_t>(ranks));
+  std::iota(members.begin(), members.end(), 0);
+  const auto group = world.make_group(members);
+  for (const CollectiveKind kind : timed_kinds) {
+    for (std::int64_t bytes = 1024; bytes <= most_bytes; bytes *= 4) {
+      const Workspace::Scope scope(workspace);
+      // Two halves are sent and received, so that both ways are open at once.
+      const std::int64_t rows = 2 * ranks;
+      const std::int64_t cols = std::max<std::int64_t>(1, bytes / 4 / rows);
+      const Matrix whole = workspace.take(rows, cols, DType::fp32);
+      // New memory is zero, and what collectives leave there is a number.
+      run_once(*group, kind, whole);  // whatever the first one sets up is not counted
+      std::vector<double> seconds;
+      for (int i = 0; i < repeats; ++i) {
+        group->barrier();
+        const double begin = world.clock().now_s();
+        run_once(*group, kind, whole);
+        seconds.push_back(world.clock().now_s() - begin);
       }
+      if (world.rank() != 0) continue;
+      std::ranges::sort(seconds);
+      const bool halves = kind == CollectiveKind::send_receive;
+      points.push_back({kind, ranks, static_cast<double>(whole.bytes()) / (halves ? 2 : 1),
+                        seconds[seconds.size() / 2]});
     }
-  });
+  }
 }
 
 std::optional<CollectiveKind> named_kind(std::string_view text) {
@@ -126,10 +124,21 @@ std::string_view to_string(CollectiveKind kind) {
   return "none";
 }
 
+std::vector<CollectivePoint> measure_collectives(World& world) {
+  std::vector<CollectivePoint> points;
+  measure_group(world, world.size(), points);
+  if (world.size() > 2 && world.rank() < 2) measure_group(world, 2, points);
+  return points;
+}
+
 std::vector<CollectivePoint> measure_collectives(int ranks, const PlaceRank& place) {
   std::vector<CollectivePoint> points;
-  measure_group(2, place, points);
-  if (ranks > 2) measure_group(ranks, place, points);
+  run_threads(ranks, [&](World& host) {
+    const std::shared_ptr<World> placed = place ? place(host) : nullptr;
+    World& world = placed ? *placed : host;
+    const auto own = measure_collectives(world);
+    if (world.rank() == 0) points = own;
+  });
   return points;
 }
 

@@ -34,6 +34,8 @@ struct TransformerShape {
   Positions positions = Positions::rotary;
   double norm_epsilon = 1e-5;
   double rope_theta = 10000.0;
+
+  bool operator==(const TransformerShape&) const = default;
 };
 
 }  // namespace kumihimo

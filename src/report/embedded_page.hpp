@@ -9,4 +9,8 @@ namespace kumihimo {
 std::string_view page_script();
 std::string_view page_style();
 
+/// The planner as WebAssembly, gzipped, in base64. Empty in a program that was built without
+/// Emscripten or Node.js.
+std::string_view page_planner();
+
 }  // namespace kumihimo

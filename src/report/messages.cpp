@@ -28,7 +28,9 @@ const Index& by_key() {
 const Index& by_english() {
   static const Index index = [] {
     Index result;
-    for (const Wording& message : catalog_messages()) result.emplace(message.english, &message);
+    for (const auto& table : {catalog_messages(), fault_messages()}) {
+      for (const Wording& message : table) result.emplace(message.english, &message);
+    }
     return result;
   }();
   return index;
@@ -51,7 +53,8 @@ std::string_view to_string(Language language) {
 const std::vector<Wording>& messages() {
   static const std::vector<Wording> all = [] {
     std::vector<Wording> result;
-    for (const auto& table : {advise_messages(), page_messages(), catalog_messages()}) {
+    for (const auto& table :
+         {advise_messages(), page_messages(), catalog_messages(), fault_messages()}) {
       result.insert(result.end(), table.begin(), table.end());
     }
     return result;

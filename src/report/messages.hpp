@@ -28,7 +28,8 @@ const std::vector<Wording>& messages();
 /// The text of a key; a missing one fails a check.
 std::string_view message(Language language, std::string_view key);
 
-/// What the catalog's English text is in `language`; any other text stays as it is.
+/// What an English text of the catalog, or a phrase of why a layout is impossible, is in
+/// `language`; any other text stays as it is.
 std::string_view translated(Language language, std::string_view english);
 
 /// The text of a key with its placeholders filled.

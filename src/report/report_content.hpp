@@ -127,6 +127,13 @@ struct PrecisionReport {
   std::vector<Step> steps;
 };
 
+/// What the page may plan anew: documents of src/what_if, which only its script reads.
+struct WhatIfReport {
+  std::string basis, controls, answer;  ///< JSON; the answer is the report's own plan
+  /// Keys of what may be changed, "devices", and what they are in the report, "128".
+  std::vector<std::pair<std::string, std::string>> settings;
+};
+
 /// The first screen.
 struct Recommendation {
   std::string headline, detail;
@@ -150,6 +157,7 @@ struct ReportContent {
   std::optional<WinnerMap> map;
   std::vector<FrontierPoint> frontier;
   std::optional<PrecisionReport> precision;
+  std::optional<WhatIfReport> what_if;  ///< of the page alone
   std::vector<std::pair<std::string, std::string>> provenance;
 };
 
@@ -159,5 +167,7 @@ std::string report_html(const ReportContent& content);
 std::string report_markdown(const ReportContent& content);
 std::string report_csv(const ReportContent& content);
 std::string report_json(const ReportContent& content);
+/// report_json with its rows by column and without what only the page's texts say: less than half.
+std::string page_data_json(const ReportContent& content);
 
 }  // namespace kumihimo

@@ -1,8 +1,10 @@
 #include <cmath>
 #include <fmt/format.h>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/csv.hpp"
+#include "report/message_tables.hpp"
 #include "report/report_content.hpp"
 #include "report/report_tables.hpp"
 
@@ -203,6 +205,73 @@ Json texts_json(Language language) {
   return texts;
 }
 
+/// Why layouts are impossible, by the planner's English; nothing in English.
+Json reasons_json(Language language) {
+  Json reasons = Json::object();
+  if (language == Language::english) return reasons;
+  for (const Wording& wording : fault_messages()) {
+    reasons[std::string(wording.english)] = message(language, wording.key);
+  }
+  return reasons;
+}
+
+/// Rows as columns, each a list, or {of: its few values, at: which of them each row has}.
+Json by_columns(const Json& rows) {
+  Json columns = Json::object();
+  if (rows.empty()) return columns;
+  for (const auto& [key, unused] : rows.front().items()) {
+    std::map<Json, std::size_t> places;
+    Json values = Json::array(), of = Json::array(), at = Json::array();
+    for (const Json& row : rows) {
+      const Json& value = row.at(key);
+      const auto [place, is_new] = places.emplace(value, places.size());
+      if (is_new) of.push_back(value);
+      at.push_back(place->second);
+      values.push_back(value);
+    }
+    const bool few = 2 * places.size() < rows.size();
+    columns[key] = few ? Json{{"of", std::move(of)}, {"at", std::move(at)}} : std::move(values);
+  }
+  return columns;
+}
+
+std::string dumped(const Json& document) {
+  return document.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Json report_document(const ReportContent& content) {
+  const Recommendation& r = content.recommendation;
+  Json provenance = Json::array();
+  for (const auto& [what, value] : content.provenance) {
+    provenance.push_back({{"what", cleaned(what)}, {"value", cleaned(value)}});
+  }
+  return {{"schema", "kumihimo.report/1"},
+          {"language", to_string(content.language)},
+          {"title", cleaned(content.title)},
+          {"subtitle", cleaned(content.subtitle)},
+          {"recommendation",
+           {{"kind", key_of(r.kind)},
+            {"headline", cleaned(r.headline)},
+            {"detail", cleaned(r.detail)},
+            {"gain", cleaned(r.gain)},
+            {"certainty", cleaned(r.certainty)},
+            {"next", cleaned(r.next)}}},
+          {"rows", rows_json(content)},
+          {"heat_maps", heat_maps_json(content)},
+          {"memory_gib", stacked_json(content.memory)},
+          {"time_s", stacked_json(content.time)},
+          {"timelines", timelines_json(content)},
+          {"steps", steps_json(content)},
+          {"options", options_json(content)},
+          {"interactions", interactions_json(content)},
+          {"sensitivity", sensitivity_json(content)},
+          {"map", map_json(content.map)},
+          {"frontier", frontier_json(content)},
+          {"precision", precision_json(content.precision)},
+          {"provenance", std::move(provenance)},
+          {"texts", texts_json(content.language)}};
+}
+
 std::string section(const std::string& title, const HtmlTable& table) {
   if (table.rows.empty()) return "";
   return fmt::format("## {}\n\n{}\n", markdown_text(title), to_markdown(table));
@@ -211,44 +280,21 @@ std::string section(const std::string& title, const HtmlTable& table) {
 }  // namespace
 
 std::string report_json(const ReportContent& content) {
-  const Recommendation& r = content.recommendation;
-  Json provenance = Json::array();
-  for (const auto& [what, value] : content.provenance) {
-    provenance.push_back({{"what", cleaned(what)}, {"value", cleaned(value)}});
-  }
-  const Json document{{"schema", "kumihimo.report/1"},
-                      {"language", to_string(content.language)},
-                      {"title", cleaned(content.title)},
-                      {"subtitle", cleaned(content.subtitle)},
-                      {"recommendation",
-                       {{"kind", key_of(r.kind)},
-                        {"headline", cleaned(r.headline)},
-                        {"detail", cleaned(r.detail)},
-                        {"gain", cleaned(r.gain)},
-                        {"certainty", cleaned(r.certainty)},
-                        {"next", cleaned(r.next)}}},
-                      {"rows", rows_json(content)},
-                      {"heat_maps", heat_maps_json(content)},
-                      {"memory_gib", stacked_json(content.memory)},
-                      {"time_s", stacked_json(content.time)},
-                      {"timelines", timelines_json(content)},
-                      {"steps", steps_json(content)},
-                      {"options", options_json(content)},
-                      {"interactions", interactions_json(content)},
-                      {"sensitivity", sensitivity_json(content)},
-                      {"map", map_json(content.map)},
-                      {"frontier", frontier_json(content)},
-                      {"precision", precision_json(content.precision)},
-                      {"provenance", std::move(provenance)},
-                      {"texts", texts_json(content.language)}};
-  return document.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return dumped(report_document(content)) + "\n";
+}
+
+std::string page_data_json(const ReportContent& content) {
+  Json document = report_document(content);
+  document["rows"] = by_columns(document["rows"]);
+  document["reasons"] = reasons_json(content.language);
+  return dumped(document);
 }
 
 std::string report_csv(const ReportContent& content) {
   std::string text =
       "kind,study,model,gpus,state,tp,pp,dp,cp,micro_batch,schedule,recompute,sequence_parallel,"
-      "zero,"
-      "attention,norm,precision,mfu,step_time_s,tokens_per_s_per_gpu,memory_gib,fits_probability,"
+      "zero,attention,norm,precision,mfu,step_time_s,tokens_per_s_per_gpu,memory_gib,fits_"
+      "probability,"
       "predicted_mfu,predicted_step_time_s,layout,reason\n";
   const auto number = [](const std::optional<double>& value) {
     return value ? fmt::format("{}", *value) : std::string();
@@ -256,6 +302,8 @@ std::string report_csv(const ReportContent& content) {
   for (const ReportRow& row : content.rows) {
     const std::vector<std::string> fields{std::string(key_of(row.kind)),
                                           row.study,
+                                          row.model,
+                                          std::to_string(row.gpus),
                                           row.state,
                                           std::to_string(row.tp),
                                           std::to_string(row.pp),

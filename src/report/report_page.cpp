@@ -13,18 +13,19 @@
 namespace kumihimo {
 namespace {
 
-/// The page may fetch nothing, whatever stands in it.
+/// The page may fetch nothing, whatever stands in it. Its planner is a worker made of its own
+/// script.
 constexpr std::string_view policy =
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: "
-    "blob:";
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'wasm-unsafe-eval'; "
+    "worker-src blob:; img-src data: blob:";
 
 class PageWriter {
  public:
   explicit PageWriter(const ReportContent& content) : content_(content) {}
 
   std::string write() const {
-    std::string body = answer() + contents() + steps() + layouts() + agreement() + heat_maps() +
-                       memory() + time() + timelines() + options() + interactions() +
+    std::string body = answer() + contents() + steps() + layouts() + what_if() + agreement() +
+                       heat_maps() + memory() + time() + timelines() + options() + interactions() +
                        sensitivity() + winner_map() + frontier() + precision() + provenance();
     return head() + "<main id=\"main\">\n" + body + "</main>\n" + scripts() + "</body></html>\n";
   }
@@ -69,6 +70,7 @@ class PageWriter {
     };
     add(!content_.steps.empty(), "steps", "page.steps");
     add(!content_.rows.empty(), "layouts", "page.layouts");
+    add(content_.what_if.has_value(), "what_if", "page.what_if");
     add(has_agreement(), "agreement", "page.agreement");
     for (const HeatMap& map : content_.heat_maps) {
       add(true, map.key, map.key == "tp_pp" ? "page.map.tp_pp" : "page.map.mb_recompute");
@@ -149,6 +151,28 @@ class PageWriter {
         "</div></section>\n",
         html("page.layouts"), html("page.layouts_note"), mfu_bars_svg(content_, 12),
         to_html(rows_table(content_, rows_without_script), say("page.layouts")));
+  }
+
+  /// The settings as they were planned; the script puts its controls in their place.
+  std::string what_if() const {
+    if (!content_.what_if) return "";
+    HtmlTable table{{say("page.what_if_settings"), say("page.value")}, {false, true}, {}};
+    for (const auto& [key, value] : content_.what_if->settings) {
+      table.rows.push_back({say("page.what_if." + key), value});
+    }
+    return fmt::format(
+        "<section id=\"what_if\"><h2>{}</h2><p>{}</p>{}<div id=\"what_if_place\">{}</div>"
+        "</section>\n",
+        html("page.what_if"), html("page.what_if_note"), what_if_obstacle(),
+        to_html(table, say("page.what_if")));
+  }
+
+  std::string what_if_obstacle() const {
+    if (page_script().empty() || page_planner().empty()) {
+      return fmt::format("<p class=\"note\">{}</p>", html("page.what_if_missing"));
+    }
+    return fmt::format("<noscript><p class=\"note\">{}</p></noscript>",
+                       html("page.what_if_script"));
   }
 
   std::string agreement() const {
@@ -264,20 +288,32 @@ class PageWriter {
                        html("page.provenance"), list);
   }
 
-  std::string scripts() const {
-    if (page_script().empty()) return "";
-    // Within a script element only "<" could end it or begin a comment.
-    std::string data;
-    for (const char c : report_json(content_)) {
+  /// A script element that holds data. Within it only "<" could end it or begin a comment.
+  static std::string data_element(std::string_view id, std::string_view json) {
+    std::string text = fmt::format("<script type=\"application/json\" id=\"{}\">", id);
+    for (const char c : json) {
       if (c == '<') {
-        data += "\\u003c";
+        text += "\\u003c";
       } else {
-        data += c;
+        text += c;
       }
     }
-    return fmt::format(
-        "<script type=\"application/json\" id=\"data\">{}</script>\n<script>{}</script>\n", data,
-        page_script());
+    return text + "</script>\n";
+  }
+
+  std::string planner() const {
+    if (!content_.what_if || page_planner().empty()) return "";
+    const WhatIfReport& what_if = *content_.what_if;
+    return data_element("what_if_data",
+                        fmt::format("{{\"basis\":{},\"controls\":{},\"answer\":{}}}", what_if.basis,
+                                    what_if.controls, what_if.answer)) +
+           fmt::format("<script type=\"text/plain\" id=\"planner\">{}</script>\n", page_planner());
+  }
+
+  std::string scripts() const {
+    if (page_script().empty()) return "";
+    return data_element("data", page_data_json(content_)) + planner() +
+           fmt::format("<script>{}</script>\n", page_script());
   }
 
   const ReportContent& content_;

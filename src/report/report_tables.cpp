@@ -88,14 +88,29 @@ std::string timeline_caption(const Timeline& timeline, Language language) {
 
 HtmlTable rows_table(const ReportContent& content, std::size_t most) {
   const Titles title(content.language);
-  HtmlTable table{
-      {title("kind"), title("state"), title("tp"), title("pp"), title("dp"), title("micro_batch"),
-       title("schedule"), title("recompute"), title("sequence_parallel"), title("zero"),
-       title("attention"), title("norm"), title("precision"), title("mfu"), title("step"),
-       title("memory_column"), title("study"), title("reason")},
-      {false, false, true,  false, true,  true, true, true, false, false,
-       false, true,  false, false, false, true, true, true, false, false},
-      {}};
+  HtmlTable table{{title("kind"),
+                   title("model"),
+                   title("gpus"),
+                   title("state"),
+                   title("tp"),
+                   title("pp"),
+                   title("dp"),
+                   title("micro_batch"),
+                   title("schedule"),
+                   title("recompute"),
+                   title("sequence_parallel"),
+                   title("zero"),
+                   title("attention"),
+                   title("norm"),
+                   title("precision"),
+                   title("mfu"),
+                   title("step"),
+                   title("memory_column"),
+                   title("study"),
+                   title("reason")},
+                  {false, false, true,  false, true,  true, true, true, false, false,
+                   false, true,  false, false, false, true, true, true, false, false},
+                  {}};
   for (const ReportRow& row : content.rows) {
     if (table.rows.size() == most) break;
     table.rows.push_back({kind_name(row.kind, content.language),

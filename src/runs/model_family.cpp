@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 #include <optional>
 
+#include "runs/contains.hpp"
 #include "runs/spellings.hpp"
 
 namespace kumihimo {
@@ -54,10 +55,6 @@ std::optional<double> billions_in_name(std::string_view lower_name, std::string_
     lower_name.remove_prefix(end == std::string_view::npos ? lower_name.size() : end + 1);
   }
   return std::nullopt;
-}
-
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
 }
 
 void set_gpt_facts(TransformerShape& shape) {

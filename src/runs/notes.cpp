@@ -5,6 +5,7 @@
 #include <charconv>
 #include <fmt/core.h>
 
+#include "runs/contains.hpp"
 #include "runs/spellings.hpp"
 
 namespace kumihimo {
@@ -24,10 +25,6 @@ struct Pattern {
   std::string_view text;  ///< lower case
   void (*apply)(NoteFacts& facts, const Segment& segment);
 };
-
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
 
 std::optional<std::int64_t> leading_number(std::string_view text) {
   std::int64_t value = 0;

@@ -75,7 +75,7 @@ LayoutIndex::LayoutIndex(SearchSpace space, const TrainingJob& job, std::int64_t
       const std::int64_t stages = std::int64_t{pipeline_parallel} * layout.virtual_stages_per_rank;
       pipeline.possible = stages <= job.model.layers;
       if (!pipeline.possible) continue;
-      pipeline.layer_split = layer_split_of_space(layout, job, space_.balanced_layer_split);
+      pipeline.layer_split = layer_split_of_space(layout, job, space_.layer_balance);
       layout.layer_split = pipeline.layer_split;
       pipeline.shape = pipeline_shape(stage_layers(layout, job), pipeline_parallel);
     }

@@ -198,7 +198,7 @@ class Neighbourhood {
                              layout.virtual_stages_per_rank == layout_.virtual_stages_per_rank;
     if (same_stages) return;
     layout.layer_split =
-        layer_split_of_space(layout, request_.job, request_.space.balanced_layer_split);
+        layer_split_of_space(layout, request_.job, request_.space.layer_balance);
   }
 
   void judge(Neighbour& neighbour) const {

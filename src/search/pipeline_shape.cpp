@@ -46,11 +46,11 @@ PipelineShape whole_pipeline(const std::vector<int>& layers, int pipeline_parall
 }
 
 std::vector<int> layer_split_of_space(const ParallelLayout& layout, const TrainingJob& job,
-                                      bool balanced) {
+                                      LayerBalance balance) {
   const std::int64_t stages =
       std::int64_t{layout.pipeline_parallel} * layout.virtual_stages_per_rank;
-  if (!balanced || layout.pipeline_parallel == 1 || stages > job.model.layers) return {};
-  std::vector<int> split = framework_layer_split(job.model.layers, static_cast<int>(stages));
+  if (layout.pipeline_parallel == 1 || stages > job.model.layers) return {};
+  std::vector<int> split = default_layer_split(balance, job.model, static_cast<int>(stages));
   if (split == even_layer_split(job.model.layers, static_cast<int>(stages))) split.clear();
   return split;
 }

@@ -50,9 +50,10 @@ std::vector<int> divisors(std::int64_t number, std::int64_t limit) {
 }
 
 std::int64_t SearchSpace::size() const {
-  constexpr std::size_t largest = std::numeric_limits<std::int64_t>::max();
-  std::size_t product = 1;
-  for (const std::size_t values :
+  // Not std::size_t, which has 32 bits in a browser.
+  constexpr std::uint64_t largest = std::numeric_limits<std::int64_t>::max();
+  std::uint64_t product = 1;
+  for (const std::uint64_t values :
        {tensor_parallel.size(), pipeline_parallel.size(), context_parallel.size(),
         micro_batch_size.size(), schedules.size(), recompute.size(), sequence_parallel.size(),
         zero_stage.size(), zero_group.size(), attention.size(), norm.size(), precision.size(),
@@ -79,6 +80,13 @@ Precision default_precision(const Device& device, const StackProfile& profile) {
   return Precision::fp32;
 }
 
+Precision default_gradient_dtype(Precision precision, const StackProfile& profile) {
+  if (profile.defaults.gradient_dtype == Precision::fp32) return Precision::fp32;
+  return precision == Precision::fp8    ? Precision::bf16
+         : precision == Precision::tf32 ? Precision::fp32
+                                        : precision;
+}
+
 SearchSpace default_space(const TrainingJob& job, const Cluster& cluster, std::int64_t devices,
                           const StackProfile& profile) {
   const FrameworkDefaults& defaults = profile.defaults;
@@ -99,14 +107,10 @@ SearchSpace default_space(const TrainingJob& job, const Cluster& cluster, std::i
   space.norm = {defaults.norm};
   const Precision precision = default_precision(cluster.device, profile);
   space.precision = {precision};
-  const bool narrow_gradients = defaults.gradient_dtype != Precision::fp32;
-  space.gradient_dtype = {!narrow_gradients              ? Precision::fp32
-                          : precision == Precision::fp8  ? Precision::bf16
-                          : precision == Precision::tf32 ? Precision::fp32
-                                                         : precision};
+  space.gradient_dtype = {default_gradient_dtype(precision, profile)};
   space.overlap_data_parallel = {defaults.overlap_data_parallel};
   space.overlap_tensor_parallel = {defaults.overlap_tensor_parallel};
-  space.balanced_layer_split = defaults.balanced_layer_split;
+  space.layer_balance = defaults.layer_balance;
   return space;
 }
 

@@ -39,8 +39,7 @@ struct SearchSpace {
   std::vector<bool> overlap_data_parallel{true};
   std::vector<bool> overlap_tensor_parallel{false};
   std::vector<Offload> offload{Offload{}};
-  /// Embedding and head each weigh as much as a layer when layers are split over stages.
-  bool balanced_layer_split = false;
+  LayerBalance layer_balance = LayerBalance::layers;
 
   /// Layouts in the space, twins, impossible ones and those of unwanted data parallelism included;
   /// saturates at 2^63 - 1.
@@ -54,6 +53,10 @@ AttentionKernel default_attention(const Device& device, const StackProfile& prof
 
 /// The stack's precision if the device has it; else bf16, fp16 or fp32, the first that it has.
 Precision default_precision(const Device& device, const StackProfile& profile);
+
+/// What gradients are kept in where products are in `precision`: the stack's choice, as far as the
+/// precision allows it.
+Precision default_gradient_dtype(Precision precision, const StackProfile& profile);
 
 /// What is worth trying for a job: tensor parallelism within a node, every pipeline depth that
 /// leaves whole replicas, micro-batches up to 16, 1F1B and its interleaved form, all kinds of

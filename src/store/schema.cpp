@@ -72,7 +72,22 @@ CREATE TABLE steps (
 ) WITHOUT ROWID;
 )sql";
 
-constexpr std::array migrations{version_1};
+/// What a machine's kernels and links reach at the shapes of a workload.
+constexpr std::string_view version_2 = R"sql(
+CREATE TABLE measured_stacks (
+  machine_id INTEGER NOT NULL REFERENCES machines ON DELETE CASCADE,
+  workload TEXT NOT NULL,
+  cluster_toml TEXT NOT NULL,
+  stack_toml TEXT NOT NULL,
+  measured_unix_s REAL NOT NULL,
+  PRIMARY KEY (machine_id, workload)
+) WITHOUT ROWID;
+)sql";
+
+constexpr std::array migrations{version_1, version_2};
+
+/// Later versions have only added to what readers read.
+constexpr std::int64_t oldest_readable = 1;
 
 Error not_a_store(const std::filesystem::path& path, std::string what) {
   return {path.string(), std::move(what), "give a store that `kumihimo sweep --out` made"};
@@ -129,15 +144,10 @@ Expected<Database> open_store_database(const std::filesystem::path& path, Databa
                              store_version()),
                  "use the newer kumihimo that made it"};
   }
-  if (version < store_version()) {
-    if (mode == Database::Mode::read) {
-      return empty ? Error{path.string(), "is empty", "give a store that `kumihimo sweep` made"}
-                   : Error{path.string(),
-                           fmt::format("has schema version {}, older than this program's {}",
-                                       version, store_version()),
-                           "run `kumihimo sweep` or `kumihimo import` on it once to bring it up "
-                           "to date"};
-    }
+  if (mode == Database::Mode::read && version < oldest_readable) {
+    return Error{path.string(), "is empty", "give a store that `kumihimo sweep` made"};
+  }
+  if (mode == Database::Mode::read_write && version < store_version()) {
     database.execute("PRAGMA journal_mode = WAL");
     migrate(database, version);
   }

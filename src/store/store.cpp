@@ -408,4 +408,23 @@ std::vector<MachineRecord> Store::machines() {
   return all;
 }
 
+void Store::put_measured_stack(std::int64_t machine, const MeasuredStackRecord& measured) {
+  Statement row(database_,
+                "INSERT OR REPLACE INTO measured_stacks "
+                "(machine_id, workload, cluster_toml, stack_toml, measured_unix_s) "
+                "VALUES (?, ?, ?, ?, ?)");
+  row.bind(machine).bind(measured.workload).bind(measured.cluster_toml).bind(measured.stack_toml);
+  row.bind(unix_now_s()).run();
+}
+
+std::optional<MeasuredStackRecord> Store::find_measured_stack(std::int64_t machine,
+                                                              std::string_view workload) {
+  Statement row(database_,
+                "SELECT workload, cluster_toml, stack_toml FROM measured_stacks "
+                "WHERE machine_id = ? AND workload = ?");
+  row.bind(machine).bind(workload);
+  if (!row.step()) return std::nullopt;
+  return MeasuredStackRecord{row.text(0), row.text(1), row.text(2)};
+}
+
 }  // namespace kumihimo

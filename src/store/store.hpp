@@ -98,6 +98,14 @@ struct MachineRecord {
   std::string cluster_toml;
 };
 
+/// A stack profile that was measured on a machine, with the machine's figures whose shares it
+/// holds.
+struct MeasuredStackRecord {
+  std::string workload;  ///< what was run: a model and the length of its sequences
+  std::string cluster_toml;
+  std::string stack_toml;
+};
+
 struct ProfileRecord {
   std::int64_t id = 0;
   std::int64_t after_trials = 0;
@@ -145,6 +153,10 @@ class Store {
   std::int64_t put_machine(const MachineRecord& machine);
   std::optional<MachineRecord> find_machine(std::string_view fingerprint);
   std::vector<MachineRecord> machines();
+  /// New, or in the place of an older one for the same machine and workload.
+  void put_measured_stack(std::int64_t machine, const MeasuredStackRecord& measured);
+  std::optional<MeasuredStackRecord> find_measured_stack(std::int64_t machine,
+                                                         std::string_view workload);
 
  private:
   explicit Store(Database database) : database_(std::move(database)) {}

@@ -1,3 +1,4 @@
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -61,14 +62,19 @@ void signal_all(const std::vector<pid_t>& processes, int signal) {
   for (const pid_t process : processes) kill(process, signal);
 }
 
-/// Asks politely, then not.
+/// Asks politely, then not. Asks again, ever less often: a trainer that is asked once finishes its
+/// step. Not so a leader with others to look after: mpirun, asked twice, leaves its files behind.
 void end_members(pid_t session) {
   const auto begin = std::chrono::steady_clock::now();
-  signal_all(members(session), SIGTERM);
-  while (true) {
-    const std::vector<pid_t> left = members(session);
+  for (unsigned look = 0;; ++look) {
+    std::vector<pid_t> left = members(session);
     if (left.empty()) return;
-    if (std::chrono::steady_clock::now() - begin > grace) signal_all(left, SIGKILL);
+    if (std::chrono::steady_clock::now() - begin > grace) {
+      signal_all(left, SIGKILL);
+    } else if (look == 0 || std::has_single_bit(look)) {
+      if (look > 0 && left.size() > 1) std::erase(left, session);
+      signal_all(left, SIGTERM);
+    }
     std::this_thread::sleep_for(between_looks);
   }
 }

@@ -15,8 +15,9 @@ namespace kumihimo {
 namespace {
 
 constexpr std::chrono::milliseconds between_looks{20};
+constexpr std::chrono::milliseconds until_we_hear_too{200};
 /// Exit codes of `kumihimo train` (docs).
-constexpr int train_done = 0, train_bad_input = 2, train_out_of_memory = 3;
+constexpr int train_done = 0, train_bad_input = 2, train_out_of_memory = 3, train_interrupted = 130;
 
 /// The last line that a trial wrote: mostly why it ended.
 std::string last_line(const std::filesystem::path& path) {
@@ -31,6 +32,10 @@ std::string last_line(const std::filesystem::path& path) {
 
 std::string number_text(double value) { return fmt::format("{}", value); }
 
+bool was_told_to_end(int code) {
+  return code == train_interrupted || code == -SIGINT || code == -SIGTERM || code == -SIGHUP;
+}
+
 /// What ended a process that was not asked to: the kernel's out-of-memory killer sends SIGKILL.
 void judge_exit(int code, const std::filesystem::path& output, Outcome& outcome) {
   outcome.reason = last_line(output);
@@ -43,6 +48,9 @@ void judge_exit(int code, const std::filesystem::path& output, Outcome& outcome)
     outcome.reason =
         fmt::format("ended by signal {}{}", -code,
                     code == -SIGKILL ? ", perhaps of the kernel's out-of-memory killer" : "");
+  } else if (code == train_interrupted) {
+    outcome.state = TrialState::error;
+    outcome.reason = "ended by SIGINT, SIGTERM or SIGHUP that the sweep did not send";
   } else {
     outcome.state = TrialState::error;
     outcome.reason = fmt::format("exit code {}: {}", code, outcome.reason);
@@ -147,7 +155,9 @@ Outcome ProcessTrials::measure(std::size_t candidate, Trial& trial,
       enough = !timed.empty() && is_settled(summarise_steps(timed), options_.rules);
       if (watch_) watch_(candidate, steps);
       if (enough) break;
-      if (code) {
+      // Where everybody is told to end, as when a machine shuts down, the trial may hear it first.
+      if (code && was_told_to_end(*code)) std::this_thread::sleep_for(until_we_hear_too);
+      if (code && !(was_told_to_end(*code) && stop_.stop_requested())) {
         ended = true;
         if (*code != train_done || timed.empty()) judge_exit(*code, output, outcome);
         enough = *code == train_done && !timed.empty();

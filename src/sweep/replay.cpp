@@ -1,9 +1,12 @@
 #include "sweep/replay.hpp"
 
 #include <algorithm>
+#include <numeric>
+#include <random>
 
 #include "layout/layout_text.hpp"
 #include "sweep/step_times.hpp"
+#include "sweep/sureness.hpp"
 
 namespace kumihimo {
 namespace {
@@ -60,6 +63,9 @@ RecordedGroup collect_group(const RunGroup& group, const std::vector<const Predi
   return recorded;
 }
 
+/// Of the closing statement.
+constexpr double stated_margin = 0.01;
+
 /// Goes on after the strategy has stopped, in its own order of preference where it has one.
 class PlaysOn : public Strategy {
  public:
@@ -68,15 +74,18 @@ class PlaysOn : public Strategy {
     to_the_end.tolerance = -1;
     strategy_ = make_strategy(to_the_end);
     tolerance_ = options.tolerance;
+    base_ = options.base;
     guided_ = options.kind == StrategyKind::guided;
   }
   Choice next(const StudySoFar& study) override {
     Choice choice = strategy_->next(study);
+    if (strategy_->beliefs() != nullptr && !study.tried.empty()) {
+      sureness_.push_back(sureness(study, base_, *strategy_->beliefs(), stated_margin));
+    }
     const bool stops = guided_ && choice.candidate && study.best() != nullptr &&
                        choice.expected_improvement < tolerance_;
     if (!stopped_ && (stops || !choice.candidate)) {
       stopped_ = study.tried.size();
-      if (strategy_->beliefs() != nullptr) sureness_ = sureness(study, *strategy_->beliefs(), 0.01);
     }
     // Once both are known, what remains would only cost time.
     if (stopped_ && found_) choice.candidate = std::nullopt;
@@ -84,14 +93,16 @@ class PlaysOn : public Strategy {
   }
   void found() { found_ = true; }
   std::size_t stopped_at(std::size_t all) const { return stopped_.value_or(all); }
-  double sureness_at_stop() const { return sureness_; }
+  /// After each trial; empty for strategies that do not think.
+  const std::vector<double>& sureness_after() const { return sureness_; }
 
  private:
   std::unique_ptr<Strategy> strategy_;
+  StackProfile base_;
   double tolerance_ = 0;
   bool guided_ = false, found_ = false;
   std::optional<std::size_t> stopped_;
-  double sureness_ = 0;
+  std::vector<double> sureness_;
 };
 
 }  // namespace
@@ -106,6 +117,27 @@ std::vector<RecordedGroup> recorded_groups(std::span<const PredictableRun> runs,
     if (one.ran >= least) recorded.push_back(std::move(one));
   }
   return recorded;
+}
+
+RecordedGroup random_part(const RecordedGroup& group, double share, std::uint64_t seed) {
+  RecordedGroup part{.group = group.group, .rows = group.rows, .left_out = group.left_out};
+  std::vector<std::size_t> order(group.candidates.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::mt19937_64 numbers(seed);
+  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[numbers() % i]);
+  constexpr std::size_t least = 4;
+  const auto wanted = static_cast<std::size_t>(share * static_cast<double>(order.size()));
+  for (const std::size_t i : order) {
+    if (part.candidates.size() >= wanted && part.ran >= least) break;
+    part.candidates.push_back(group.candidates[i]);
+    part.outcomes.push_back(group.outcomes[i]);
+    const Outcome& outcome = group.outcomes[i];
+    if (!outcome.ran()) continue;
+    part.best_step_s =
+        part.ran == 0 ? *outcome.step_time_s : std::min(part.best_step_s, *outcome.step_time_s);
+    ++part.ran;
+  }
+  return part;
 }
 
 ReplayRun replay(const RecordedGroup& group, const StrategyOptions& options) {
@@ -131,7 +163,12 @@ ReplayRun replay(const RecordedGroup& group, const StrategyOptions& options) {
   result.trials_at_stop = static_cast<std::int64_t>(stop);
   result.regret_at_stop = stop == 0 ? 1 : result.regret[stop - 1];
   result.device_hours_at_stop = stop == 0 ? 0 : result.device_hours[stop - 1];
-  result.sureness_at_stop = strategy.sureness_at_stop();
+  result.sureness = strategy.sureness_after();
+  for (std::size_t i = 0; i < result.sureness.size(); ++i) {
+    result.sure_rightly.push_back(result.regret[i] <= 1 - 1 / (1 + stated_margin));
+  }
+  if (stop > 0 && stop <= result.sureness.size())
+    result.sureness_at_stop = result.sureness[stop - 1];
   return result;
 }
 

@@ -50,6 +50,10 @@ struct ReplayRun {
   /// After each trial, 1 - best known step's speed over the best of the group; 1 before any ran.
   std::vector<double> regret;
   std::vector<double> device_hours;  ///< spent, after each trial
+  /// Guided only: after each trial, how sure it says to be that no layout that was not tried is
+  /// faster than the best by more than 1 %, and whether that was so.
+  std::vector<double> sureness;
+  std::vector<bool> sure_rightly;
   std::int64_t trials_to_1_percent = 0;
   double device_hours_to_1_percent = 0;
   std::int64_t trials_at_stop = 0;  ///< all of them unless guided
@@ -59,5 +63,9 @@ struct ReplayRun {
 };
 
 ReplayRun replay(const RecordedGroup& group, const StrategyOptions& options);
+
+/// A random share of a group's layouts, four that ran at least where the group has them: another
+/// game of the same kind. The same seed draws the same.
+RecordedGroup random_part(const RecordedGroup& group, double share, std::uint64_t seed);
 
 }  // namespace kumihimo

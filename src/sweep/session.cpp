@@ -5,6 +5,7 @@
 #include <map>
 
 #include "layout/layout_text.hpp"
+#include "sweep/sureness.hpp"
 
 namespace kumihimo {
 
@@ -46,8 +47,8 @@ Drift drift_of(std::span<const Trial> trials) {
 }
 
 Conclusion conclude(const StudySoFar& study, std::span<const Trial> trials,
-                    const Beliefs& beliefs) {
-  Conclusion conclusion{.sureness = sureness(study, beliefs, 0.01),
+                    const StackProfile& base, const Beliefs& beliefs) {
+  Conclusion conclusion{.sureness = sureness(study, base, beliefs, 0.01),
                         .tried = static_cast<std::int64_t>(study.tried.size()),
                         .drift = drift_of(trials)};
   for (std::size_t i = 0; i < study.candidates.size(); ++i) {

@@ -37,8 +37,9 @@ StudySoFar resume_study(std::span<const Candidate> candidates, std::span<const T
 
 Drift drift_of(std::span<const Trial> trials);
 
-/// `beliefs`: after the last trial.
-Conclusion conclude(const StudySoFar& study, std::span<const Trial> trials, const Beliefs& beliefs);
+/// `base`: the profile before any trial; `beliefs`: after the last.
+Conclusion conclude(const StudySoFar& study, std::span<const Trial> trials,
+                    const StackProfile& base, const Beliefs& beliefs);
 
 /// The layout to repeat as a control after so many trials, and which repetition that is; nothing if
 /// none is due. Due after every `every` trials.

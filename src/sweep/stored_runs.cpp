@@ -26,40 +26,46 @@ bool is_database(const std::filesystem::path& path) {
   return file && first == "SQLite format 3";
 }
 
-Expected<std::vector<MeasuredRun>> read_stored_runs(const std::filesystem::path& path) {
-  auto store = Store::open(path, Database::Mode::read);
-  if (!store) return store.errors();
+Expected<std::vector<MeasuredRun>> stored_runs(Store& store, const Study& study) {
   Errors errors;
   std::map<std::int64_t, Cluster> machines;
-  for (const MachineRecord& machine : store->machines()) {
-    const auto cluster = parse_cluster(machine.cluster_toml, path.string() + ": a machine");
+  for (const MachineRecord& machine : store.machines()) {
+    const auto cluster = parse_cluster(machine.cluster_toml, store.path().string() + ": a machine");
     collect(errors, cluster);
     if (cluster) machines.emplace(machine.id, *cluster);
   }
   if (!errors.empty()) return errors;
+  std::vector<Trial> told = store.trials(study.id);
+  std::erase_if(told, [](const Trial& trial) { return exported_rows({&trial, 1}).empty(); });
+  const std::vector<RunRow> rows = exported_rows(told);
+  auto runs = parse_runs(run_rows_csv(rows), store.path().string());
+  if (!runs) return runs.errors();
+  for (std::size_t i = 0; i < runs->size(); ++i) {
+    MeasuredRun& run = (*runs)[i];
+    const auto machine = machines.find(told[i].machine_id.value_or(0));
+    if (machine != machines.end()) {
+      run.cluster = machine->second;
+      if (const Bytes memory = allowed_memory(study)) run.cluster->device.memory = memory;
+    }
+    if (study.kind == "sweep") {
+      // The layout's own text says what a row cannot.
+      if (const auto layout = parse_layout(told[i].layout)) {
+        run.layout = *layout;
+        run.stated = {true, true, true, true, true, true, true, true, true, true, true, true};
+      }
+    }
+  }
+  return runs;
+}
+
+Expected<std::vector<MeasuredRun>> read_stored_runs(const std::filesystem::path& path) {
+  auto store = Store::open(path, Database::Mode::read);
+  if (!store) return store.errors();
   std::vector<MeasuredRun> runs;
   for (const Study& study : store->studies()) {
-    std::vector<Trial> told = store->trials(study.id);
-    std::erase_if(told, [](const Trial& trial) { return exported_rows({&trial, 1}).empty(); });
-    const std::vector<RunRow> rows = exported_rows(told);
-    auto parsed = parse_runs(run_rows_csv(rows), path.string());
-    if (!parsed) return parsed.errors();
-    for (std::size_t i = 0; i < parsed->size(); ++i) {
-      MeasuredRun& run = (*parsed)[i];
-      const auto machine = machines.find(told[i].machine_id.value_or(0));
-      if (machine != machines.end()) {
-        run.cluster = machine->second;
-        if (const Bytes memory = allowed_memory(study)) run.cluster->device.memory = memory;
-      }
-      if (study.kind == "sweep") {
-        // The layout's own text says what a row cannot.
-        if (const auto layout = parse_layout(told[i].layout)) {
-          run.layout = *layout;
-          run.stated = {true, true, true, true, true, true, true, true, true, true, true, true};
-        }
-      }
-      runs.push_back(std::move(run));
-    }
+    auto own = stored_runs(*store, study);
+    if (!own) return own.errors();
+    runs.insert(runs.end(), own->begin(), own->end());
   }
   return runs;
 }

@@ -119,15 +119,4 @@ std::unique_ptr<Strategy> make_strategy(const StrategyOptions& options) {
   return nullptr;
 }
 
-double sureness(const StudySoFar& study, const Beliefs& beliefs, double margin) {
-  const TriedCandidate* best = study.best();
-  if (best == nullptr) return 0;
-  const double threshold = std::log(*best->outcome.step_time_s) - std::log1p(margin);
-  double none = 1;
-  for (std::size_t i = 0; i < study.candidates.size(); ++i) {
-    if (!study.done[i]) none *= 1 - probability_below(beliefs.layouts[i], threshold);
-  }
-  return none;
-}
-
 }  // namespace kumihimo

@@ -51,8 +51,4 @@ struct StrategyOptions {
 
 std::unique_ptr<Strategy> make_strategy(const StrategyOptions& options);
 
-/// How sure one may be, by `beliefs`, that no candidate that was not tried is faster than the best
-/// by more than the share `margin`. A lower bound where beliefs of similar layouts go together.
-double sureness(const StudySoFar& study, const Beliefs& beliefs, double margin);
-
 }  // namespace kumihimo

@@ -8,16 +8,21 @@ The browser's part ends with 77, "skipped", and says why where Node.js, the page
 Chromium are missing.
 """
 
+import csv
+import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from random import Random
 
 INPUTS = pathlib.Path(__file__).resolve().parent.parent / "golden" / "inputs"
 SKIPPED = 77
+WHAT_IF_CASES = 40
 HOSTILE = [
     "<script>alert(1)</script>",
     "</script><img src=x onerror=alert(1)>",
@@ -106,7 +111,11 @@ def check_files(program, folder):
         if form == "json":
             assert len(json.loads(text)["rows"]) == 40
         if form == "csv":
-            assert text.startswith("kind,study,model,gpus,state,")
+            rows = list(csv.DictReader(io.StringIO(text)))
+            assert len(rows) == 40 and all(row["gpus"] == "8" and None not in row for row in rows)
+    if 'id="what_if"' in html:
+        sys.exit("a store without machine and profile offers what-if")
+    check_plan_file(program, folder)
     # A store cut short: an error that names it, and the file of before is as it was.
     damaged = folder / "damaged.db"
     damaged.write_bytes(store.read_bytes()[: store.stat().st_size // 2])
@@ -122,6 +131,27 @@ def check_files(program, folder):
     if nowhere.exists():
         sys.exit("a store that is not there left a file")
     print("what is written, and what is not: as it should be")
+
+
+def check_plan_file(program, folder):
+    """The page of a plan's JSON has its layouts; a damaged one is refused by name."""
+    job = JOB[: JOB.index("--current")]
+    plan = folder / "plan.json"
+    plan.write_text(run(program, "plan", *job, "--json").stdout)
+    best = json.loads(plan.read_text())["best"]
+    rows = json.loads(run(program, "report", plan, "--format", "json").stdout)["rows"]
+    if [row["layout"] for row in rows] != [one["layout"]["text"] for one in best]:
+        sys.exit("the report of a plan's JSON lists other layouts than the plan")
+    page = run(program, "report", plan, "--lang", "ja").stdout
+    if "含まれないもの" not in page or best[0]["layout"]["text"] not in page:
+        sys.exit("the page of a plan's JSON lacks its best layout, or what it leaves out")
+    run(program, "report", plan, *job, expect=2)  # two plans
+    for text in (plan.read_text()[:2000], "{}", '{"schema": "kumihimo.train/1"}'):
+        damaged = folder / "damaged.json"
+        damaged.write_text(text)
+        done = run(program, "report", damaged, "--out", folder / "none.html", expect=2)
+        if "damaged.json" not in done.stderr or (folder / "none.html").exists():
+            sys.exit(f"a damaged plan: {done.stderr}")
 
 
 def skip(why):
@@ -153,10 +183,120 @@ def check_browser(program, web, folder):
             sys.exit(f"the page of everything lacks {section}")
     if pages[-1].stat().st_size > 2 << 20:
         sys.exit("the page of 2,000 trials and a plan is larger than 2 MB")
+    what_if = folder / "what_if.json"
+    controls = what_if_controls(pages[0])
+    arguments = []
+    if controls:
+        what_if.write_text(json.dumps({"cases": what_if_cases(controls)}))
+        arguments = ["--what-if", str(what_if)]
     done = subprocess.run(
-        ["node", str(web / "test" / "browser.mjs"), *map(str, pages)],
+        ["node", str(web / "test" / "browser.mjs"), *map(str, pages), *arguments],
         env={**os.environ, "CHROMIUM": chromium}, timeout=550)
+    if controls:
+        check_what_if(program, folder, controls, **json.loads(what_if.read_text()))
     sys.exit(done.returncode)
+
+
+def what_if_controls(page):
+    """The controls of a page that plans anew; none in a program built without Emscripten."""
+    found = re.search(r'id="what_if_data">(.*?)</script>', page.read_text())
+    return json.loads(found[1])["controls"] if found else []
+
+
+def what_if_cases(controls):
+    """Stops of each control: far from the plan and near to it, the same in every run."""
+    random = Random(5)
+    cases = []
+    for number in range(WHAT_IF_CASES):
+        moved = random.sample(range(len(controls)), random.randint(1, len(controls)))
+        case = [control["today"] for control in controls]
+        for i in moved:
+            case[i] = random.randrange(len(controls[i]["stops"]))
+        if case == [control["today"] for control in controls]:
+            case[0] = (case[0] + 1) % len(controls[0]["stops"])
+        cases.append(case)
+    return cases
+
+
+def plan_as_set(program, folder, settings):
+    """What `plan` prints where a cluster file and flags say what the page's controls say."""
+    cluster = (INPUTS / "two-nodes.toml").read_text()
+    per_node = int(re.search(r"devices_per_node = (\d+)", cluster)[1])
+    nics = int(re.search(r"nics_per_node = (\d+)", cluster)[1])
+    nic = settings["inter_node_bandwidth"] * per_node / nics
+    for pattern, value in (
+        (r'(\[device\].*?\nmemory = )"[^"]*"', f'{settings["device_memory"]:.0f} B'),
+        (r'(\[links.intra_node\].*?bandwidth = )"[^"]*"', f'{settings["intra_node_bandwidth"]:.0f} B/s'),
+        (r'(nic_bandwidth = )"[^"]*"', f"{nic:.0f} B/s"),
+    ):
+        cluster, count = re.subn(pattern, rf'\1"{value}"', cluster, count=1, flags=re.DOTALL)
+        if count != 1:
+            sys.exit(f"two-nodes.toml lacks {pattern}")
+    path = folder / "what_if.toml"
+    path.write_text(cluster)
+    job = JOB[: JOB.index("--seq-length")]
+    job[job.index("--cluster") + 1] = str(path)
+    done = subprocess.run(
+        [program, "plan", *job, "--gpus", f'{settings["devices"]:.0f}',
+         "--seq-length", f'{settings["seq_length"]:.0f}',
+         "--global-batch-size", f'{settings["global_batch_size"]:.0f}',
+         "--attention", settings["attention"], "--norm", settings["norm"],
+         "--precision", settings["precision"]],
+        capture_output=True, text=True, timeout=300)
+    if not done.stdout:
+        sys.exit(f"plan says nothing about {settings}: {done.stderr}")
+    return done.stdout
+
+
+def table_of(text):
+    """Title -> cells of the table of layouts that plan prints."""
+    lines = text.splitlines()
+    start = next((i for i, line in enumerate(lines) if re.match(r" *#  +tp ", line)), None)
+    if start is None:
+        return {}
+    titles = re.split(r"  +", lines[start].strip())
+    rows = []
+    for line in lines[start + 1:]:
+        cells = re.split(r"  +", line.strip())
+        if len(cells) != len(titles):
+            break
+        rows.append(cells)
+    return {title: [row[i] for row in rows] for i, title in enumerate(titles)}
+
+
+def check_what_if(program, folder, controls, cases, answers=None):
+    """The page's planner prints what the program's does, digit by digit."""
+    if answers is None:
+        sys.exit("the page planned nothing anew")
+    names = {"causal MFU": "causal", "sequence parallel": "sp", "ZeRO": "zero", "communication": "comm"}
+    compared = 0
+    for case, shown in zip(cases, answers, strict=True):
+        settings = {}
+        for control, stop in zip(controls, case, strict=True):
+            value = control["stops"][stop]
+            settings[control["key"]] = value if control["choice"] else value[0]
+        printed = plan_as_set(program, folder, settings)
+        if shown["counts"] not in printed:
+            sys.exit(f"{settings}: the page says {shown['counts']}; plan says\n{printed}")
+        table = table_of(printed)
+        if not table:
+            if shown["rows"] or "No layout runs" not in shown["status"]:
+                sys.exit(f"{settings}: plan finds nothing, the page {shown}")
+            continue
+        own = {}
+        for i, title in enumerate(shown["titles"]):
+            title = "step" if title.startswith("step time") else names.get(title, title)
+            own[title] = [row[i] for row in shown["rows"]]
+        for title, cells in table.items():
+            if title == "#":
+                continue
+            mine = own.get(title.split(" ±")[0])
+            if mine != cells:
+                sys.exit(f"{settings}: {title}: the page shows {mine}, plan prints {cells}")
+            compared += len(cells)
+    if compared < 30 * 12:
+        sys.exit(f"only {compared} figures of the page's planner were compared")
+    print(f"the page's planner prints the program's digits: {compared} cells of {len(cases)} plans")
 
 
 def main():

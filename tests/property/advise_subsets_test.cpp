@@ -41,7 +41,7 @@ double best_step_s(const AdviceRequest& request, OptionSet taken) {
   space.overlap_data_parallel = {own.overlap_data_parallel};
   space.overlap_tensor_parallel = {own.overlap_tensor_parallel};
   space.offload = {own.offload};
-  space.balanced_layer_split = request.profile.defaults.balanced_layer_split;
+  space.layer_balance = request.profile.defaults.layer_balance;
   for (std::size_t i = 0; i < request.options.size(); ++i) {
     if ((taken >> i & 1) == 0) continue;
     for (const Opening& opening : request.options[i].opens) {
@@ -100,7 +100,7 @@ TEST(AdviseSubsets, EverySetGainsWhatItsOwnSearchFinds) {
     request.current = cases.layout(own);
     request.current.attention = AttentionKernel::flash1;
     request.current.layer_split = layer_split_of_space(
-        request.current, request.job, request.profile.defaults.balanced_layer_split);
+        request.current, request.job, request.profile.defaults.layer_balance);
     if (!is_valid(request.current, request.job, request.cluster, request.devices)) continue;
     request.options = {opens("split", OpenedKnob::split),
                        opens("mb", OpenedKnob::micro_batch),

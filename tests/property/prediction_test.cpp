@@ -102,7 +102,9 @@ TEST(PredictionProperty, QuickerKernelsLaunchesAndStartsNeverSlow) {
     SCOPED_TRACE(to_text(question.layout));
     const double before = question.prediction().step_s;
     for (double StackProfile::*seconds :
-         {&StackProfile::kernel_s, &StackProfile::launch_s, &StackProfile::collective_s,
+         {&StackProfile::kernel_s, &StackProfile::launch_s, &StackProfile::collective_launch_s,
+          &StackProfile::busy_hop_s, &StackProfile::collective_s, &StackProfile::hop_s,
+          &StackProfile::node_hop_s, &StackProfile::congested_message_s,
           &StackProfile::micro_batch_s, &StackProfile::step_s}) {
       const double usual = question.request.profile.*seconds;
       question.request.profile.*seconds = usual * cases.between(0, 1);

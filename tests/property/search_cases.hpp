@@ -65,7 +65,7 @@ class SearchCases {
     profile.step_s = between(0, 5e-2);
     profile.context_gib = between(0, 1);
     profile.memory_residual = between(0.01, 0.2);
-    profile.defaults.balanced_layer_split = flip();
+    profile.defaults.layer_balance = static_cast<LayerBalance>(from_to(0, 2));
     profile.defaults.scatter_gather_boundary = flip();
     profile.defaults.vocab_parallel_loss = flip();
     return profile;
@@ -115,7 +115,7 @@ class SearchCases {
     space.overlap_data_parallel = some_of<bool>({true, false});
     space.overlap_tensor_parallel = some_of<bool>({false, true});
     space.offload = some_of<Offload>({{}, {.optimizer = true}, {.activations = true}});
-    space.balanced_layer_split = request.profile.defaults.balanced_layer_split;
+    space.layer_balance = request.profile.defaults.layer_balance;
     request.objective = flip() ? Objective::mfu : Objective::step_time;
     request.limit = from_to(1, 12);
     request.min_fits_probability = one_of<double>({0, 0.5, 0.9});

@@ -55,7 +55,7 @@ std::vector<ParallelLayout> all_layouts(const SearchRequest& request) {
         request.devices % replica == 0 ? static_cast<int>(request.devices / replica) : 1;
     layout = canonical(layout);
     layout.layer_split =
-        layer_split_of_space(layout, request.job, request.space.balanced_layer_split);
+        layer_split_of_space(layout, request.job, request.space.layer_balance);
     distinct.emplace(to_text(layout), layout);
   }
   std::vector<ParallelLayout> result;

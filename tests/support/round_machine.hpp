@@ -45,6 +45,7 @@ inline StackProfile ideal_profile() {
                                      &StackProfile::optimizer,
                                      &StackProfile::intra_node,
                                      &StackProfile::inter_node,
+                                     &StackProfile::congested_bandwidth,
                                      &StackProfile::point_to_point,
                                      &StackProfile::host_link,
                                      &StackProfile::recompute_overhead,
@@ -54,7 +55,9 @@ inline StackProfile ideal_profile() {
   }
   for (double StackProfile::*loss :
        {&StackProfile::matmul_traffic, &StackProfile::inter_node_scaling, &StackProfile::kernel_s,
-        &StackProfile::launch_s, &StackProfile::collective_s, &StackProfile::hop_s,
+        &StackProfile::launch_s, &StackProfile::collective_launch_s, &StackProfile::busy_hop_s,
+        &StackProfile::collective_s, &StackProfile::hop_s, &StackProfile::node_hop_s,
+        &StackProfile::congested_message_s,
         &StackProfile::attention_half_keys, &StackProfile::micro_batch_s, &StackProfile::step_s,
         &StackProfile::data_parallel_overlap, &StackProfile::tensor_parallel_overlap,
         &StackProfile::tensor_backward_overlap, &StackProfile::point_to_point_overlap,
@@ -67,7 +70,7 @@ inline StackProfile ideal_profile() {
   profile.defaults = {};
   profile.defaults.vocab_parallel_loss = true;
   profile.defaults.scatter_gather_boundary = false;
-  profile.defaults.balanced_layer_split = false;
+  profile.defaults.layer_balance = LayerBalance::layers;
   return profile;
 }
 

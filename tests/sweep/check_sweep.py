@@ -154,25 +154,74 @@ def check_failing_trials(folder):
     assert not processes_of_trainer(folder)
 
 
-def check_interrupted(folder):
-    store = folder / "s.db"
-    prime(store)
+def begin_slow_trial(store):
+    """A sweep whose next trial has begun and would take half a minute."""
     process = subprocess.Popen(command(store), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, env={**os.environ, "KUMIHIMO_FAKE_S": "5"})
     deadline = time.time() + 30
     while not any(trial["state"] == "running" for trial in trials(store)):
         assert time.time() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, process.returncode
-    assert "Best measured" in out, out
-    states = [trial["state"] for trial in trials(store)]
-    assert states.count("cancelled") == 1 and "running" not in states, states
-    assert not processes_of_trainer(folder)
+    return process
+
+
+def check_interrupted(folder):
+    store = folder / "s.db"
+    prime(store)
+    for times, how in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), start=1):
+        process = begin_slow_trial(store)
+        process.send_signal(how)
+        out, _ = process.communicate(timeout=30)
+        assert process.returncode == 130, (how, process.returncode)
+        assert "Best measured" in out, out
+        states = [trial["state"] for trial in trials(store)]
+        assert states.count("cancelled") == times and "running" not in states, states
+        assert not processes_of_trainer(folder)
     done = sweep(store)
     assert done.returncode == 0
     expect_each_layout_once(trials(store))
+
+
+def end_trial_of(process, folder):
+    """SIGTERM to the trial alone; the sweep, too, names its trainer in its command."""
+    while not (found := [pid for pid in processes_of_trainer(folder) if pid != process.pid]):
+        time.sleep(0.02)
+    for trial in found:
+        os.kill(trial, signal.SIGTERM)
+
+
+def check_all_told_to_end(folder):
+    """A signal to sweep and trial alike, the trial first, as when a machine shuts down."""
+    store = folder / "s.db"
+    prime(store)
+    process = begin_slow_trial(store)
+    end_trial_of(process, folder)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 130, process.returncode
+    states = [trial["state"] for trial in trials(store)]
+    assert states == ["ok", "cancelled"], states
+    # The trial alone: an error of its own, as a crash is.
+    process = begin_slow_trial(store)
+    end_trial_of(process, folder)
+    while not any(trial["state"] == "error" for trial in trials(store)):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    reasons = [trial["reason"] for trial in trials(store) if trial["state"] == "error"]
+    assert reasons == ["ended by signal 15"], reasons
+
+
+def check_ended_trial(folder):
+    """A trial that has measured enough is asked to end twice, as its trainer would finish a step
+    when asked once, and is recorded as what it is."""
+    store = folder / "s.db"
+    asked = folder / "asked"
+    done = sweep(store, "--max-steps", "2000", "--budget", "1trials",
+                 env={"KUMIHIMO_FAKE_ASKED": str(asked)})
+    assert done.returncode == 0, done.stderr
+    assert [trial["state"] for trial in trials(store)] == ["ok"]
+    assert asked.read_text() == "twice", asked.read_text()
 
 
 def check_two_sweeps(folder):
@@ -265,6 +314,53 @@ def check_clock_set_back(folder):
     assert 0 < spent < 120, spent
 
 
+def measured_stacks(store):
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        return database.execute("SELECT workload, stack_toml FROM measured_stacks"
+                                " ORDER BY workload").fetchall()
+
+
+def check_measured_start(folder):
+    """A sweep here starts from what was measured here, once, and says so."""
+    store = folder / "s.db"
+
+    def start(*more):
+        done = sweep(store, "--budget", "1trials", "--json", *more)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["first_predictions_from"]
+
+    source = start()
+    assert source.startswith("what was measured at the shapes of llama-tiny, sequences of 256"), source
+    assert "messages among 2 threads" in source and "the rest as kumihimo-cpu" in source, source
+    first = measured_stacks(store)
+    assert len(first) == 1 and "[spread]" in first[0][1], first
+    assert start().endswith("(by an earlier session)")
+    assert start("--stack", "kumihimo-cpu") == "kumihimo-cpu"
+    assert measured_stacks(store) == first, "measured again unasked"
+    assert not start("--measure-again").endswith("(by an earlier session)")
+    assert len(measured_stacks(store)) == 1
+    assert not start("--seq-length", "64", "--study", "short").endswith("(by an earlier session)")
+    assert len(measured_stacks(store)) == 2
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        (profile,) = database.execute("SELECT toml FROM profiles WHERE study_id = 1"
+                                      " ORDER BY id LIMIT 1").fetchone()
+    assert "measured at the shapes of llama-tiny" in profile, profile
+
+
+def check_interrupted_measurement(folder):
+    """Ctrl-C while the machine is measured ends that, too, and the next session begins anew."""
+    store = folder / "s.db"
+    process = subprocess.Popen(command(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (folder / "s.db.trials" / "measured-here.txt").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 130
+    assert not measured_stacks(store)
+    assert not (folder / "s.db.trials").exists()
+    assert sweep(store).returncode == 0
+    assert len(measured_stacks(store)) == 1
+
+
 def check_mpi(folder):
     """Ranks as processes; a rank that dies costs its trial only."""
     store = folder / "s.db"
@@ -292,6 +388,8 @@ def check_mpi(folder):
     assert done.returncode == 0, done.stderr
     states = collections.Counter(trial["state"] for trial in trials(store))
     assert states["ok"] == 2, (states, done.stdout)
+    ((_, stack),) = measured_stacks(store)
+    assert "messages among 2 processes" in stack, stack
 
 
 def is_rank_of(entry, store):

@@ -2,6 +2,7 @@
 """Stands in for `kumihimo train`: logs steps whose times follow from the layout, quickly.
 
 KUMIHIMO_FAKE_S=seconds  sleeps that long for each step
+KUMIHIMO_FAKE_ASKED=file goes on when asked to end once, and writes how often it was asked
 Layouts misbehave by their micro-batch: 4 runs out of memory, 8 hangs; recompute=full is killed.
 """
 
@@ -12,7 +13,22 @@ import sys
 import time
 
 
+def ends_when_asked_twice(path):
+    asked = []
+
+    def hear(number, frame):
+        asked.append(number)
+        with open(path, "w") as file:
+            file.write(("once", "twice")[len(asked) - 1])
+        if len(asked) == 2:
+            os._exit(130)
+
+    signal.signal(signal.SIGTERM, hear)
+
+
 def main():
+    if "KUMIHIMO_FAKE_ASKED" in os.environ:
+        ends_when_asked_twice(os.environ["KUMIHIMO_FAKE_ASKED"])
     words = sys.argv[2:]
     flags = dict(zip(words[::2], words[1::2]))
     layout = dict(part.split("=") for part in flags["--layout"].split())

@@ -2,7 +2,9 @@
 // of layouts filterable and sortable. All texts of a study are set as text, never as markup.
 import { charts } from "./charts.js";
 import { setUpLayouts } from "./layouts.js";
+import { rowsOf } from "./rows.js";
 import { addSaveButtons } from "./save.js";
+import { setUpWhatIf } from "./what_if.js";
 
 const data = JSON.parse(document.getElementById("data").textContent);
 
@@ -29,11 +31,13 @@ function describe(svg) {
   }
 }
 
+data.rows = rowsOf(data.rows);
 // The table first: it decides which rows the charts show.
 data.shown = data.rows;
 setUpLayouts(data, () => render("layouts"));
 render();
 for (const place of document.querySelectorAll(".chart[data-chart]")) addSaveButtons(place, data.texts);
+setUpWhatIf(data);
 
 let width = window.innerWidth;
 let waiting = 0;

@@ -1,18 +1,22 @@
-// The page in a real browser: node test/browser.mjs PAGE.html... [--shots FOLDER]
+// The page in a real browser: node test/browser.mjs PAGE.html... [--shots FOLDER] [--what-if FILE]
 //
 // Each page is opened from its file, at phone and desktop width, light and dark. A console error, a
 // request, a chart that is not drawn, a filter or a heading that does nothing, and a serious fault
-// that axe-core finds are failures. Environment: CHROMIUM names the browser.
+// that axe-core finds are failures. FILE lists what the first page shall plan anew: {cases: [[stop of
+// each control, ...], ...]}; what the page then shows is written back as {answers}. Environment: CHROMIUM names the browser.
 import { createRequire } from "node:module";
-import { readFileSync, mkdirSync } from "node:fs";
+import { readFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const pages = process.argv.slice(2).filter((word, i, all) => word !== "--shots" && all[i - 1] !== "--shots");
-const shotsAt = process.argv.indexOf("--shots");
-const shots = shotsAt > 0 ? process.argv[shotsAt + 1] : null;
+const words = process.argv.slice(2);
+const options = ["--shots", "--what-if"];
+const valueOf = (option) => (words.includes(option) ? words[words.indexOf(option) + 1] : null);
+const pages = words.filter((word, i) => !options.includes(word) && !options.includes(words[i - 1]));
+const shots = valueOf("--shots");
+const whatIf = valueOf("--what-if");
 if (shots) mkdirSync(shots, { recursive: true });
 
 const faults = [];
@@ -106,6 +110,78 @@ async function checkKeyboard(page, path) {
   if (first !== "#answer") fail(path, "the first tab stop does not skip to the recommendation");
 }
 
+/// Waits until the page says yes. (Playwright's own waiting evaluates text, which the page forbids.)
+async function until(page, question, argument) {
+  const end = performance.now() + 60_000;
+  while (!(await page.evaluate(question, argument))) {
+    if (performance.now() > end) throw new Error(`waited a minute for ${question}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/// Sets every control as a person's hand would, and waits for the answer to the last of them.
+async function planAnew(page, stops) {
+  const before = await page.$eval(".what-if-result", (result) => result.dataset.answered ?? "");
+  await page.$$eval(
+    ".what-if input, .what-if select",
+    (inputs, stops) =>
+      inputs.forEach((input, i) => {
+        if (Number(input.value) === stops[i]) return;
+        input.value = stops[i];
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+      }),
+    stops,
+  );
+  await until(page, (before) => {
+    const result = document.querySelector(".what-if-result");
+    return (result.dataset.answered ?? "") !== before && !result.hasAttribute("aria-busy");
+  }, before);
+  return page.evaluate(() => {
+    const texts = (selector) => [...document.querySelectorAll(`.what-if-result ${selector}`)].map((one) => one.textContent);
+    const rows = [...document.querySelectorAll(".what-if-result tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent));
+    return {
+      status: document.querySelector(".outcome").textContent,
+      titles: texts("th"),
+      rows,
+      counts: texts("summary")[0] ?? "",
+      changes: texts(".change"),
+    };
+  });
+}
+
+async function checkWhatIf(page, path) {
+  const planned = await page.$$eval(".what-if input, .what-if select", (inputs) => inputs.map((input) => Number(input.value)));
+  if (planned.length !== 9) return fail(path, "what-if lacks controls");
+  const shown = () => page.$eval(".what-if-result", (result) => result.textContent);
+  const first = await shown();
+  // By keyboard: End is eight times the devices, or as many as there may be.
+  await page.focus("#what_if_devices");
+  await page.keyboard.press("End");
+  await until(page, () => document.querySelector(".change") !== null);
+  const changed = await shown();
+  if (changed === first) fail(path, "what-if plans nothing anew");
+  if (!(await page.getAttribute("#what_if_devices", "aria-valuetext"))) fail(path, "a slider does not say its value");
+  if (!/[▲▼=]/.test(changed)) fail(path, "what-if does not say what changed");
+  // Faster than the planner: only the last setting counts, and it is the report's own.
+  for (let i = 0; i < 8; ++i) await page.keyboard.press("ArrowLeft");
+  await page.click(".what-if-actions button");
+  await until(page, (first) => document.querySelector(".what-if-result").textContent === first, first);
+}
+
+async function answerWhatIf(page) {
+  const { cases } = JSON.parse(readFileSync(whatIf, "utf8"));
+  const answers = [];
+  const times = [];
+  for (const stops of cases) {
+    const begun = performance.now();
+    answers.push(await planAnew(page, stops));
+    times.push(performance.now() - begun);
+  }
+  writeFileSync(whatIf, JSON.stringify({ cases, answers }));
+  times.sort((a, b) => a - b);
+  console.log(`planned anew ${cases.length} times: median ${Math.round(times[times.length >> 1])} ms, longest ${Math.round(times.at(-1))} ms, each with the delay after the last change`);
+}
+
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-gpu"],
@@ -125,10 +201,15 @@ try {
         }
       }
       if (size === "desktop") await checkTable(page, path);
+      const plans = (await page.locator("#what_if form").count()) > 0;
+      if (plans && size !== "dark") await checkWhatIf(page, path);
+      if (plans && size === "desktop" && whatIf && path === pages[0]) await answerWhatIf(page);
       await context.close();
     }
     const { context, page } = await open(browser, path, { javaScriptEnabled: false });
     if ((await page.locator(".chart svg").count()) === 0) fail(path, "shows no still chart without scripts");
+    const anew = page.locator("#what_if");
+    if ((await anew.count()) > 0 && !(await anew.locator("noscript").count())) fail(path, "what-if does not say that it needs scripts");
     await context.close();
   }
 } finally {

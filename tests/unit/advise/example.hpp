@@ -22,7 +22,7 @@ inline AdviceRequest llama_65b_on_128_a100(std::string_view layout) {
   request.devices = 128;
   request.current = *parse_layout(layout);
   request.current.layer_split = layer_split_of_space(request.current, request.job,
-                                                     request.profile.defaults.balanced_layer_split);
+                                                     request.profile.defaults.layer_balance);
   return request;
 }
 

@@ -27,9 +27,11 @@ StackProfile usual() {
   }
   profile.matmul_traffic = 0.2;
   profile.inter_node_scaling = 0.05;
-  profile.kernel_s = profile.launch_s = 1e-6;
+  profile.kernel_s = profile.launch_s = profile.collective_launch_s = 1e-6;
   profile.collective_s = 1e-5;
-  profile.hop_s = 1e-6;
+  profile.hop_s = profile.busy_hop_s = profile.node_hop_s = 1e-6;
+  profile.congested_bandwidth = 0.9;
+  profile.congested_message_s = 1e-4;
   profile.attention_half_keys = 200;
   profile.micro_batch_s = 1e-4;
   profile.step_s = 1e-3;

@@ -66,7 +66,7 @@ TEST(PrepareRuns, FillsWhatIsNotStatedFromTheStack) {
 
 TEST(PrepareRuns, SplitsLayersAsTheStackDoesUnlessTheRunSays) {
   FrameworkDefaults defaults = testing::ideal_profile().defaults;
-  defaults.balanced_layer_split = true;
+  defaults.layer_balance = LayerBalance::blocks;
   MeasuredRun run = measured();
   run.job.model.layers = 10;
   // Ten layers, the embedding and the head over four stages: three each.

@@ -227,37 +227,41 @@ TEST(TrainRun, SavedStatesAreNotMixedWithThoseOfAnotherRun) {
   EXPECT_EQ(from_weights.code, 0) << from_weights.err;
 }
 
-/// Blocks SIGINT in this thread and in those that it makes.
-class WithoutCtrlC {
+/// Blocks a signal in this thread and in those that it makes.
+class Blocked {
  public:
-  WithoutCtrlC() {
-    sigset_t ctrl_c;
-    sigemptyset(&ctrl_c);
-    sigaddset(&ctrl_c, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &ctrl_c, &before_);
+  explicit Blocked(int signal) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, signal);
+    pthread_sigmask(SIG_BLOCK, &signals, &before_);
   }
-  ~WithoutCtrlC() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  WithoutCtrlC(const WithoutCtrlC&) = delete;
-  WithoutCtrlC& operator=(const WithoutCtrlC&) = delete;
+  ~Blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  Blocked(const Blocked&) = delete;
+  Blocked& operator=(const Blocked&) = delete;
 
  private:
   sigset_t before_;
 };
 
-TEST(TrainRun, CtrlCEndsAllRanksAfterTheStepUnderWay) {
+class TrainInterrupted : public ::testing::TestWithParam<int> {};
+
+TEST_P(TrainInterrupted, EndsAllRanksAfterTheStepUnderWay) {
   const testing::ScratchFolder folder;
-  const WithoutCtrlC blocked;  // the signal must reach the program's guard, not the thread below
+  const Blocked blocked(GetParam());  // it must reach the program's guard, not the thread below
   std::jthread user([&](const std::stop_token& end) {
     while (!end.stop_requested() && folder.text_of("log").empty()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-    if (!end.stop_requested()) kill(getpid(), SIGINT);
+    if (!end.stop_requested()) kill(getpid(), GetParam());
   });
   const auto run =
       train({"--steps", "1000000", "--dp", "2", "--tp", "2", "--json-log", folder.file("log")});
   EXPECT_EQ(run.code, 130) << run.err;
   EXPECT_THAT(run.out, HasSubstr("Loss "));  // the summary of what was done
 }
+
+INSTANTIATE_TEST_SUITE_P(Signals, TrainInterrupted, ::testing::Values(SIGINT, SIGTERM));
 
 TEST(TrainRun, ComparingPrecisionsEndsWithAVerdict) {
   const std::vector<std::string> flags{

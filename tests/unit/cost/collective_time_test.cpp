@@ -89,6 +89,35 @@ TEST(CollectiveSeconds, EveryStepOfARingTakesItsOwnTimeWhereverTheRanksAre) {
   EXPECT_NEAR(fixed(CollectiveKind::all_gather, two_full_nodes), 7 * 10, 1e-6);
 }
 
+TEST(CollectiveSeconds, StepsBetweenNodesTakeTimeOfTheirOwn) {
+  StackProfile profile = ideal_profile();
+  profile.node_hop_s = 10;
+  const auto fixed = [&](CollectiveKind kind, const GroupPlacement& group) {
+    return seconds(kind, group, 1e-3, round_cluster(), profile);  // too little to matter
+  };
+  EXPECT_NEAR(fixed(CollectiveKind::all_gather, four_in_a_node), 0, 1e-6);
+  EXPECT_NEAR(fixed(CollectiveKind::all_reduce, four_nodes), 2 * 3 * 10, 1e-6);
+  EXPECT_NEAR(fixed(CollectiveKind::all_gather, two_full_nodes), 1 * 10, 1e-6);
+}
+
+TEST(CollectiveSeconds, AJobThatOutgrowsItsNetworkKeepsAShareOfTheBandwidth) {
+  StackProfile profile = ideal_profile();
+  profile.congested_nodes = 32;
+  profile.congested_bandwidth = 0.25;
+  const auto slowdown = [&](const GroupPlacement& group, std::int64_t job_nodes) {
+    const auto at = [&](std::int64_t nodes) {
+      return collective_seconds(CollectiveKind::all_gather, volume, group, nodes, round_cluster(),
+                                profile);
+    };
+    return at(job_nodes) / at(1);
+  };
+  EXPECT_NEAR(slowdown(four_nodes, 16), 1, 1e-3);
+  EXPECT_NEAR(slowdown(four_nodes, 32), 2, 1e-9);  // half way, of a factor
+  EXPECT_NEAR(slowdown(four_nodes, 64), 4, 1e-2);
+  EXPECT_NEAR(slowdown(four_nodes, 100'000), 4, 1e-9);
+  EXPECT_EQ(slowdown(four_in_a_node, 64), 1);
+}
+
 TEST(CollectiveSeconds, NothingToDoTakesNoTime) {
   StackProfile profile = ideal_profile();
   profile.collective_s = 1;

@@ -29,7 +29,7 @@ StackProfile unlike_the_defaults() {
                       .overlap_tensor_parallel = true,
                       .vocab_parallel_loss = false,
                       .scatter_gather_boundary = true,
-                      .balanced_layer_split = true,
+                      .layer_balance = LayerBalance::blocks,
                       .vocab = 32000,
                       .vocab_multiple = 128};
   double share = 0.3;

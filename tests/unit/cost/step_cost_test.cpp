@@ -1,5 +1,6 @@
 #include "cost/step_cost.hpp"
 
+#include <cmath>
 #include <gtest/gtest.h>
 #include <numeric>
 
@@ -114,6 +115,38 @@ TEST(StepCost, InterleavedStagesReturnFromTheLastRankToTheFirst) {
   step.layout.data_parallel = 1;
   cost = step.cost();
   EXPECT_DOUBLE_EQ(cost.chunks[3].message_s, 1e9 / 1e9);  // three ranks back: the other node
+}
+
+TEST(StepCost, MessagesOfAJobThatOutgrewItsNetworkHoldUpBothEnds) {
+  Step step;
+  step.layout.pipeline_parallel = 4;
+  step.pieces.boundary_bytes = 0;
+  step.profile.congested_message_s = 10;
+  step.profile.congested_nodes = 1e-3;
+  EXPECT_DOUBLE_EQ(step.cost().chunks[1].forward.pipeline_comm, 0);  // inside a node
+  step.cluster.devices_per_node = 1;
+  const StepCost cost = step.cost();
+  EXPECT_DOUBLE_EQ(cost.chunks[0].forward.pipeline_comm, 10);
+  EXPECT_DOUBLE_EQ(cost.chunks[1].forward.pipeline_comm, 20);  // one on either side
+  EXPECT_DOUBLE_EQ(cost.chunks[1].backward_input.pipeline_comm, 20);
+  step.profile.congested_nodes = 1e3;
+  EXPECT_NEAR(step.cost().chunks[1].forward.pipeline_comm, 0, 1e-9);
+}
+
+TEST(StepCost, StepsOfTensorParallelRingsKeepTheHostBusyBesideMessagesBetweenNodes) {
+  Step step;
+  step.layout.tensor_parallel = 2;
+  step.layout.pipeline_parallel = 2;
+  step.pieces.boundary_bytes = 0;
+  step.pieces.layer.forward.launches = 0.5;
+  step.pieces.layer.forward.tensor_hops = 3;
+  step.profile.busy_hop_s = 10;
+  EXPECT_DOUBLE_EQ(step.cost().chunks[1].forward.host, 0);  // inside a node
+  step.cluster.devices_per_node = 2;
+  // Four layers, each the longer of 1 s of device and 30.5 s of host, with a soft corner.
+  EXPECT_NEAR(step.cost().chunks[1].forward.host, 4 * (30.5 - 1), 1e-3);
+  step.profile.busy_hop_s = 0;
+  EXPECT_NEAR(step.cost().chunks[1].forward.host, 4 * (std::pow(1 + 1.0 / 16, 0.25) - 1), 1e-9);
 }
 
 TEST(StepCost, OneRankSendsNothingAndWaitsForNoHost) {

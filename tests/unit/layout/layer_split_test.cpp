@@ -107,6 +107,22 @@ TEST(FrameworkLayerSplit, DealsEmbeddingAndHeadOutAsLayersLeftOversToTheFront) {
   EXPECT_EQ(framework_layer_split(40, 1), (Split{40}));
 }
 
+TEST(DefaultLayerSplit, GoesByWhatTheFrameworkBalances) {
+  TransformerShape model{.layers = 32,
+                         .hidden = 4096,
+                         .heads = 32,
+                         .kv_heads = 32,
+                         .head_dim = 128,
+                         .ffn_hidden = 14336,
+                         .vocab = 131072};
+  EXPECT_EQ(default_layer_split(LayerBalance::layers, model, 4), (Split{8, 8, 8, 8}));
+  EXPECT_EQ(default_layer_split(LayerBalance::blocks, model, 4), (Split{8, 9, 8, 7}));
+  // The head has 2.2 layers' worth of parameters.
+  EXPECT_EQ(default_layer_split(LayerBalance::parameters, model, 4), (Split{8, 9, 9, 6}));
+  model.tied_embeddings = true;  // its product takes as long
+  EXPECT_EQ(default_layer_split(LayerBalance::parameters, model, 4), (Split{8, 9, 9, 6}));
+}
+
 TEST(FrameworkLayerSplit, ItsHeaviestStageIsAsLightAsAnySplits) {
   for (int layers = 2; layers <= 60; ++layers) {
     for (int stages = 2; stages <= layers; ++stages) {

@@ -33,6 +33,9 @@ inline ReportContent report_full_of(const std::string& text,
   content.map = WinnerMap{text, text, {{text, text, text, 0.5}}};
   content.frontier = {{text, 1, 4}, {text, 2, 8}};
   content.precision = PrecisionReport{text, text, "fp8", {{1, 5.5, 5.6, 0.01}, {2, 5, 5, 0}}};
+  // Its documents are another folder's JSON; names in them are anyone's.
+  const std::string json = text.find('<') == 0 ? "{\"name\":\"<script>alert(1)</script>\"}" : "{}";
+  content.what_if = WhatIfReport{json, "[]", json, {{"devices", text}}};
   content.provenance = {{text, text}};
   return content;
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 
@@ -7,6 +8,7 @@
 #include "report/embedded_page.hpp"
 #include "report/html_text.hpp"
 #include "report/report_content.hpp"
+#include "report/report_tables.hpp"
 
 namespace kumihimo {
 namespace {
@@ -55,13 +57,13 @@ TEST(Report, HostileTextsAppearAsText) {
     EXPECT_THAT(html, Not(HasSubstr("<svg onload")));
     EXPECT_THAT(html, Not(HasSubstr("--><!--")));
     EXPECT_LT(html.size(), 2u << 20);
-    // The data, and the page's own script: no element more.
+    // The data, the page's own script, and the planner with its data: no element more.
     std::size_t scripts = 0;
     for (std::size_t at = html.find("<script"); at != std::string::npos;
          at = html.find("<script", at + 1)) {
       ++scripts;
     }
-    EXPECT_EQ(scripts, page_script().empty() ? 0u : 2u);
+    EXPECT_EQ(scripts, page_script().empty() ? 0u : page_planner().empty() ? 2u : 4u);
     EXPECT_FALSE(report_markdown(testing::report_full_of(hostile)).empty());
   }
 }
@@ -75,9 +77,9 @@ TEST(Report, ScriptCannotEndItself) {
 TEST(Report, HasEverySectionInBothLanguagesAndIsSmall) {
   for (const Language language : {Language::english, Language::japanese}) {
     const std::string html = report_html(testing::report_full_of("name", language));
-    for (const char* id :
-         {"answer", "steps", "layouts", "agreement", "tp_pp", "memory", "time", "timeline",
-          "options", "interactions", "sensitivity", "map", "frontier", "precision", "provenance"}) {
+    for (const char* id : {"answer", "steps", "layouts", "what_if", "agreement", "tp_pp", "memory",
+                           "time", "timeline", "options", "interactions", "sensitivity", "map",
+                           "frontier", "precision", "provenance"}) {
       EXPECT_THAT(html, HasSubstr(std::string("<section id=\"") + id + "\"")) << id;
       EXPECT_THAT(html, HasSubstr(std::string("href=\"#") + id + "\"")) << id;
     }
@@ -107,6 +109,37 @@ TEST(Report, RowsAreCsv) {
   const std::string csv = report_csv(testing::report_full_of("a,\"b\"\nc"));
   EXPECT_THAT(csv, HasSubstr("kind,study,model,gpus,state,tp,"));
   EXPECT_THAT(csv, HasSubstr("measured,\"a,\"\"b\"\"\nc\","));
+  const std::string plain = report_csv(testing::report_full_of("name"));
+  const auto commas = [&](std::size_t from) {
+    return std::count(plain.begin() + from, plain.begin() + plain.find('\n', from), ',');
+  };
+  EXPECT_EQ(commas(0), commas(plain.find('\n') + 1)) << "a heading for each cell";
+}
+
+TEST(Report, TablesHaveATitleForEachColumn) {
+  const ReportContent content = testing::report_full_of("name");
+  for (const HtmlTable& table :
+       {rows_table(content, 9), agreement_table(content), heat_table(content.heat_maps[0], content),
+        heat_grid(content.heat_maps[0], content), stacked_table(*content.memory, content),
+        timeline_table(content), steps_table(content), options_table(content),
+        interactions_table(content), sensitivity_table(content), winner_table(content),
+        winner_grid(*content.map), frontier_table(content), precision_table(content)}) {
+    ASSERT_FALSE(table.rows.empty());
+    for (const auto& row : table.rows) EXPECT_EQ(row.size(), table.titles.size()) << row.front();
+  }
+}
+
+TEST(Report, PageHoldsTheRowsByColumn) {
+  const auto page = nlohmann::json::parse(page_data_json(testing::report_full_of("name")));
+  const auto whole = nlohmann::json::parse(report_json(testing::report_full_of("name")));
+  for (std::size_t i = 0; i < whole["rows"].size(); ++i) {
+    for (const auto& [key, value] : whole["rows"][i].items()) {
+      const auto& column = page["rows"][key];
+      EXPECT_EQ(column.is_array() ? column[i] : column["of"][column["at"][i].get<std::size_t>()],
+                value)
+          << key;
+    }
+  }
 }
 
 }  // namespace

@@ -21,18 +21,35 @@ std::string refusal(const std::string& path, Database::Mode mode = Database::Mod
 
 void make_store(const std::string& path) { (void)*Store::open(path, Database::Mode::read_write); }
 
+/// As a program of that version left it.
+void make_old_store(const std::string& path, std::int64_t of_version) {
+  Database old(path, Database::Mode::read_write);
+  for (std::int64_t version = 0; version < of_version; ++version) {
+    old.execute(std::string(store_migrations()[static_cast<std::size_t>(version)]));
+  }
+  if (of_version > 0) {
+    old.execute("PRAGMA application_id = " + std::to_string(store_application_id));
+  }
+  old.execute("PRAGMA user_version = " + std::to_string(of_version));
+}
+
+TEST(StoreSchema, AnOldStoreIsReadAsItIs) {
+  const ScratchFolder folder;
+  const std::string path = folder.file("s.db");
+  make_old_store(path, 1);
+  auto store = Store::open(path, Database::Mode::read);
+  ASSERT_TRUE(store) << to_string(store.errors());
+  EXPECT_TRUE(store->studies().empty());
+  EXPECT_TRUE(store->trials().empty());
+  EXPECT_TRUE(store->machines().empty());
+  EXPECT_EQ(Database(path, Database::Mode::read).whole("PRAGMA user_version"), 1);
+}
+
 TEST(StoreSchema, AnOldStoreIsBroughtUpToDateByTheSameSteps) {
   const ScratchFolder folder;
   for (std::int64_t from = 0; from < store_version(); ++from) {
     const std::string path = folder.file("from" + std::to_string(from));
-    {
-      Database old(path, Database::Mode::read_write);
-      for (std::int64_t version = 0; version < from; ++version) {
-        old.execute(std::string(store_migrations()[static_cast<std::size_t>(version)]));
-      }
-      if (from > 0) old.execute("PRAGMA application_id = " + std::to_string(store_application_id));
-      old.execute("PRAGMA user_version = " + std::to_string(from));
-    }
+    make_old_store(path, from);
     auto opened = open_store_database(path, Database::Mode::read_write);
     ASSERT_TRUE(opened) << to_string(opened.errors());
     EXPECT_EQ(opened->whole("PRAGMA user_version"), store_version());

@@ -195,5 +195,20 @@ TEST(Store, KnowsMachinesByWhatTheyAre) {
   EXPECT_FALSE(store.find_machine("zen5/2"));
 }
 
+TEST(Store, KeepsWhatWasMeasuredOnAMachineByItsWorkload) {
+  const ScratchFolder folder;
+  Store store = open(folder.file("s.db"));
+  const std::int64_t here = store.put_machine({.fingerprint = "zen4/2"});
+  const std::int64_t there = store.put_machine({.fingerprint = "zen5/2"});
+  store.put_measured_stack(here, {"tiny, 256", "cluster", "old"});
+  store.put_measured_stack(here, {"tiny, 256", "cluster", "new"});
+  store.put_measured_stack(here, {"tiny, 512", "cluster", "long"});
+  EXPECT_EQ(store.find_measured_stack(here, "tiny, 256")->stack_toml, "new");
+  EXPECT_EQ(store.find_measured_stack(here, "tiny, 512")->stack_toml, "long");
+  EXPECT_FALSE(store.find_measured_stack(there, "tiny, 256"));
+  EXPECT_THROW(store.put_measured_stack(99, {"tiny, 256", "", ""}), StoreFailure)
+      << "of a machine that is not there";
+}
+
 }  // namespace
 }  // namespace kumihimo

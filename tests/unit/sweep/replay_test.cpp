@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 
 #include "sweep/step_times.hpp"
-#include "sweep/step_times.hpp"
 #include "unit/sweep/made_up_job.hpp"
 
 namespace kumihimo {
@@ -51,6 +50,39 @@ TEST(Replay, ExhaustiveTakesTheOrderOfTheFile) {
       replay(recorded_groups(recorded(), {})[0], {.kind = StrategyKind::exhaustive});
   EXPECT_EQ(run.trials_to_1_percent, 1);
   EXPECT_EQ(run.trials_at_stop, 5) << "it knows only when it has seen all";
+}
+
+TEST(Replay, GuidedSaysAfterEachTrialHowSureItIsAndWhetherRightly) {
+  const ReplayRun run = replay(recorded_groups(recorded(), {})[0],
+                               {.base = profile_of("uncalibrated"), .tolerance = 0.001});
+  ASSERT_EQ(run.sureness.size(), run.regret.size());
+  for (std::size_t i = 0; i < run.regret.size(); ++i) {
+    // Faster by more than 1 %: a regret above 1 - 1 / 1.01.
+    EXPECT_EQ(run.sure_rightly[i], run.regret[i] <= 1 - 1 / 1.01);
+  }
+  EXPECT_EQ(run.sureness_at_stop, run.sureness[static_cast<std::size_t>(run.trials_at_stop) - 1]);
+  EXPECT_TRUE(
+      replay(recorded_groups(recorded(), {})[0], {.kind = StrategyKind::random}).sureness.empty());
+}
+
+TEST(Replay, ARandomPartIsTheSameForASeedAndKeepsFourLayoutsThatRan) {
+  const RecordedGroup group = recorded_groups(recorded(), {})[0];
+  const auto layouts = [](const RecordedGroup& part) {
+    std::vector<std::string> all;
+    for (const Candidate& candidate : part.candidates) all.push_back(to_text(candidate.run.layout));
+    return all;
+  };
+  const RecordedGroup part = random_part(group, 0.2, 3);
+  EXPECT_EQ(part.ran, 4U) << "a fifth of five layouts would be one";
+  EXPECT_EQ(part.best_step_s, 2.0);
+  EXPECT_EQ(layouts(part), layouts(random_part(group, 0.2, 3)));
+  EXPECT_NE(layouts(part), layouts(random_part(group, 0.2, 4)));
+  for (std::size_t i = 0; i < part.candidates.size(); ++i) {
+    const auto all = layouts(group);
+    const auto place = std::ranges::find(all, to_text(part.candidates[i].run.layout)) - all.begin();
+    EXPECT_EQ(part.outcomes[i].step_time_s,
+              group.outcomes[static_cast<std::size_t>(place)].step_time_s);
+  }
 }
 
 TEST(Replay, MediansAreThoseOfSchool) {

@@ -53,7 +53,6 @@ TEST(Strategies, GuidedFindsTheBestOfAMachineThatItsProfileMisjudges) {
   ASSERT_NE(study.best(), nullptr);
   EXPECT_LE(*study.best()->outcome.step_time_s, 1.01 * best_s);
   EXPECT_LE(study.tried.size(), 10U) << "of " << candidates.size();
-  EXPECT_GT(sureness(study, *strategy->beliefs(), 0.01), 0.8);
 }
 
 TEST(Strategies, AProfileThatIsRightIsBelievedSoon) {
@@ -114,18 +113,6 @@ TEST(ExpectedImprovement, IsThatOfANormalVariable) {
       expected_improvement({.log_step_s = -0.1, .spread = 0.1, .fits_probability = 0.5}, 0.0),
       0.5 * 0.1 * (0.841345 + 0.241971), 1e-6);
   EXPECT_NEAR(probability_below({.log_step_s = 0, .spread = 1}, 1), 0.841345, 1e-6);
-}
-
-TEST(Sureness, IsTheChanceThatNoneOfTheOthersIsFaster) {
-  const auto candidates = candidates_of({"tp=8", "tp=4 dp=2", "tp=2 dp=4"});
-  StudySoFar study(candidates);
-  study.add({0, {.state = TrialState::ok, .step_time_s = 1.0}});
-  Beliefs beliefs;
-  const double margin_log_s = -std::log1p(0.01);
-  beliefs.layouts = {{.log_step_s = 0, .spread = 1},
-                     {.log_step_s = margin_log_s, .spread = 0.1},  // one half
-                     {.log_step_s = 5, .spread = 0.1}};            // none
-  EXPECT_NEAR(sureness(study, beliefs, 0.01), 0.5, 1e-9);
 }
 
 class CountingRunner : public TrialRunner {

@@ -1,4 +1,4 @@
-#include "cli/number_text.hpp"
+#include "base/number_text.hpp"
 
 #include <array>
 #include <cmath>

@@ -19,6 +19,9 @@ const std::vector<Knob>& further_knobs();
 /// Those of the further knobs on which the layouts differ: columns of a table.
 std::vector<Knob> differing_knobs(const std::vector<ParallelLayout>& layouts);
 
+/// Those on which they do not: what is said once.
+std::vector<Knob> shared_knobs(const std::vector<ParallelLayout>& layouts);
+
 /// What all of the layouts share, in a line: "1f1b, recompute none, flash2 attention, ...".
 std::string shared_knobs_text(const std::vector<ParallelLayout>& layouts);
 

@@ -1,4 +1,4 @@
-#include "cli/layout_columns.hpp"
+#include "layout/layout_columns.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -62,10 +62,17 @@ std::vector<Knob> differing_knobs(const std::vector<ParallelLayout>& layouts) {
   return result;
 }
 
+std::vector<Knob> shared_knobs(const std::vector<ParallelLayout>& layouts) {
+  std::vector<Knob> result;
+  std::ranges::copy_if(further_knobs(), std::back_inserter(result), [&](const Knob& knob) {
+    return !layouts.empty() && !differs(knob, layouts);
+  });
+  return result;
+}
+
 std::string shared_knobs_text(const std::vector<ParallelLayout>& layouts) {
   std::string text;
-  for (const Knob& knob : further_knobs()) {
-    if (layouts.empty() || differs(knob, layouts)) continue;
+  for (const Knob& knob : shared_knobs(layouts)) {
     text +=
         fmt::format("{}{} {}", text.empty() ? "" : ", ", knob.title, knob.value(layouts.front()));
   }

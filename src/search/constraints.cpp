@@ -1,0 +1,83 @@
+#include "search/constraints.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace kumihimo {
+namespace {
+
+/// Replaces the default values by the user's, where there are any.
+template <class T>
+void narrow(std::vector<T>& values, const std::vector<T>& wanted) {
+  if (!wanted.empty()) values = wanted;
+}
+
+/// Schedules of the wanted kinds with the wanted numbers of virtual stages.
+std::vector<ScheduleChoice> schedule_choices(const std::vector<ScheduleChoice>& defaults,
+                                             const Constraints& constraints) {
+  std::vector<ScheduleKind> kinds = constraints.schedules;
+  if (kinds.empty()) {
+    for (const ScheduleChoice& choice : defaults) {
+      if (!std::ranges::count(kinds, choice.kind)) kinds.push_back(choice.kind);
+    }
+  }
+  std::vector<int> stages = constraints.virtual_stages;
+  if (stages.empty()) {
+    for (const ScheduleChoice& choice : defaults) stages.push_back(choice.virtual_stages_per_rank);
+    if (!std::ranges::count(stages, 1)) stages.push_back(1);
+  }
+  std::vector<ScheduleChoice> choices;
+  for (const ScheduleKind kind : kinds) {
+    for (const int count : stages) {
+      if ((kind == ScheduleKind::interleaved) == (count > 1)) choices.push_back({kind, count});
+    }
+  }
+  return choices;
+}
+
+}  // namespace
+
+void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults) {
+  request.space = default_space(request.job, request.cluster, request.devices, request.profile);
+  SearchSpace& space = request.space;
+  narrow(space.tensor_parallel, wanted.tensor_parallel);
+  narrow(space.pipeline_parallel, wanted.pipeline_parallel);
+  narrow(space.context_parallel, wanted.context_parallel);
+  narrow(space.data_parallel, wanted.data_parallel);
+  for (const int data_parallel : wanted.data_parallel) {
+    if (request.devices % data_parallel == 0) continue;
+    faults.push_back({"--dp",
+                      fmt::format("holds {}, which does not divide the {} devices", data_parallel,
+                                  request.devices),
+                      fmt::format("give divisors of {}", request.devices)});
+  }
+  narrow(space.micro_batch_size, wanted.micro_batch_size);
+  space.schedules = schedule_choices(space.schedules, wanted);
+  narrow(space.recompute, wanted.recompute);
+  narrow(space.sequence_parallel, wanted.sequence_parallel);
+  narrow(space.zero_stage, wanted.zero_stage);
+  narrow(space.attention, wanted.attention);
+  narrow(space.norm, wanted.norm);
+  narrow(space.precision, wanted.precision);
+  // A stack's 16-bit gradients do not go with every precision.
+  space.gradient_dtype.clear();
+  for (const Precision precision : space.precision) {
+    space.gradient_dtype.push_back(default_gradient_dtype(precision, request.profile));
+  }
+  narrow(space.offload, wanted.offload);
+  if (space.schedules.empty()) {
+    faults.push_back({"--virtual-stages", "suits none of the schedules",
+                      "more than 1 needs --schedule interleaved, which needs more than 1"});
+  }
+
+  request.max_memory_bytes = wanted.max_memory_bytes.value_or(request.max_memory_bytes);
+  request.min_fits_probability = wanted.min_fits_probability.value_or(request.min_fits_probability);
+  request.objective = wanted.objective.value_or(request.objective);
+  request.threads = wanted.threads.value_or(request.threads);
+  if (request.objective == Objective::cost && !request.cluster.price_per_device_hour) {
+    faults.push_back({"--price", "is missing: " + request.cluster.name + " states no price",
+                      "--objective cost needs it, such as --price 2.10USD"});
+  }
+}
+
+}  // namespace kumihimo
