@@ -150,8 +150,8 @@ class Problem {
   double information(const ProfileParameter& parameter, double log_move,
                      const std::vector<double>& at_base) const {
     StackProfile moved = base_;
-    moved.*parameter.member = std::clamp(base_.*parameter.member * std::exp(log_move),
-                                         parameter.lower, parameter.upper);
+    moved.*parameter.member =
+        std::clamp(base_.*parameter.member * std::exp(log_move), parameter.lower, parameter.upper);
     double sum = 0;
     for (std::size_t i = 0; i < runs_.size(); ++i) {
       const double in_noise = std::log(value(predict(*runs_[i], moved)) / at_base[i]) / final_noise;

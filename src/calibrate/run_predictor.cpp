@@ -34,8 +34,8 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
     }
     if (run.usable()) {
       if (defaults.layer_balance != LayerBalance::layers && run.run.layout.layer_split.empty()) {
-        run.run.layout.layer_split = default_layer_split(
-            defaults.layer_balance, run.run.job.model, run.run.layout.virtual_stages());
+        run.run.layout.layer_split = default_layer_split(defaults.layer_balance, run.run.job.model,
+                                                         run.run.layout.virtual_stages());
       }
       const std::vector<Error> wrong =
           faults(run.run.layout, run.run.job, run.cluster, run.run.gpus);

@@ -137,16 +137,4 @@ std::optional<StatedPeak> stated_peak(const std::string& gpu_name, Precision pre
   return std::nullopt;
 }
 
-std::string gpu_list_text(const CudaBackend& backend) {
-  std::string text = backend.versions() + "\n";
-  for (const GpuFacts& facts : backend.devices()) {
-    text += fmt::format(
-        "GPU {}: {}, {} ({} free), compute capability {}.{}, {} multiprocessors{}\n", facts.ordinal,
-        facts.name, format_bytes(static_cast<double>(facts.memory)),
-        format_bytes(static_cast<double>(facts.free_memory)), facts.major, facts.minor,
-        facts.multiprocessors, facts.unusable.empty() ? "" : "; cannot be used: " + facts.unusable);
-  }
-  return text;
-}
-
 }  // namespace kumihimo

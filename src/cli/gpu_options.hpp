@@ -36,8 +36,4 @@ struct StatedPeak {
 };
 std::optional<StatedPeak> stated_peak(const std::string& gpu_name, Precision precision);
 
-/// "GPU 0: NVIDIA H200, 139 GiB (138 GiB free), compute capability 9.0, 132 multiprocessors", a
-/// line each, and the versions of what is loaded.
-std::string gpu_list_text(const CudaBackend& backend);
-
 }  // namespace kumihimo

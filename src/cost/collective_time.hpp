@@ -12,16 +12,16 @@ namespace kumihimo {
 /// 2 (N-1)/N V through every rank, gather and scatter half of that; within a node at the intra-node
 /// rate, between nodes through the ranks_per_node NIC shares of the group's members in one node.
 /// The slower of the two bounds it. `job_nodes`: nodes of the whole job, whose other groups share
-/// the fabric: inter-node bandwidth falls with them as the profile says, smoothly, and at once where
-/// the job outgrows the network (congestion). Latency: one hop per ring step in a node, one per
-/// node between.
+/// the fabric: inter-node bandwidth falls with them as the profile says, smoothly, and at once
+/// where the job outgrows the network (congestion). Latency: one hop per ring step in a node, one
+/// per node between.
 double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacement& group,
                           std::int64_t job_nodes, const Cluster& cluster,
                           const StackProfile& profile);
 
-/// How far a job of that many nodes has outgrown its network, from 0 (not at all) to 1: a steep step
-/// at the profile's congested_nodes. Networks are built in units (a leaf switch, a rail, a pod), and
-/// a job that spreads over more of them meets other jobs and other routes.
+/// How far a job of that many nodes has outgrown its network, from 0 (not at all) to 1: a steep
+/// step at the profile's congested_nodes. Networks are built in units (a leaf switch, a rail, a
+/// pod), and a job that spreads over more of them meets other jobs and other routes.
 double congestion(std::int64_t job_nodes, const StackProfile& profile);
 
 /// Steps that a ring takes for one collective, each from one rank to the next.

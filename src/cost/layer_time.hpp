@@ -22,8 +22,8 @@ struct PassTime {
   double data_comm = 0;      ///< exposed (ZeRO-3 gathers)
   double host = 0;           ///< the device waits for launches
   double hidden = 0;         ///< communication behind compute; not part of the total
-  double launches = 0;       ///< host time that its launches take; `host` is what exceeds the device
-  double tensor_hops = 0;    ///< ring steps of tensor-parallel collectives: a count
+  double launches = 0;     ///< host time that its launches take; `host` is what exceeds the device
+  double tensor_hops = 0;  ///< ring steps of tensor-parallel collectives: a count
 
   double compute() const { return matmul + attention + norm + elementwise; }
   double total() const {

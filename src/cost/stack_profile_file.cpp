@@ -28,9 +28,9 @@ constexpr std::int64_t most_runs = 1'000'000'000;
 template <class Defaults, class Visit>
 void visit_defaults(Defaults& defaults, Visit&& visit) {
   auto& [recompute, attention, norm, precision, gradient_dtype, zero_stage, sequence_parallel,
-         overlap_data_parallel, overlap_tensor_parallel,
-         vocab_parallel_loss, attention_dropout_buffers, scatter_gather_boundary, recompute_head,
-         layer_balance, vocab, vocab_multiple] = defaults;
+         overlap_data_parallel, overlap_tensor_parallel, vocab_parallel_loss,
+         attention_dropout_buffers, scatter_gather_boundary, recompute_head, layer_balance, vocab,
+         vocab_multiple] = defaults;
   visit("recompute", recompute);
   visit("attention", attention);
   visit("norm", norm);

@@ -135,8 +135,8 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
   const std::int64_t pipeline_stride = std::int64_t{layout.tensor_parallel} * data_ranks;
   const bool messages_between_nodes =
       ranks > 1 && place_group(cluster, pipeline_stride, 2).nodes > 1;
-  const double stalled =
-      messages_between_nodes ? profile.congested_message_s * congestion(groups.job_nodes, profile)
+  const double stalled = messages_between_nodes
+                             ? profile.congested_message_s * congestion(groups.job_nodes, profile)
                              : 0;
   const bool busy = messages_between_nodes && layout.tensor_parallel > 1;
   const PieceCosts pieces =

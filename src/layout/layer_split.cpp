@@ -70,9 +70,10 @@ std::vector<int> default_layer_split(LayerBalance balance, const TransformerShap
     case LayerBalance::layers: break;
     case LayerBalance::blocks: return framework_layer_split(model.layers, stages);
     case LayerBalance::parameters:
-      return balanced_layer_split(model.layers, stages, 0,
-                                  static_cast<double>(head_parameters(model, model.vocab, 1, false)) /
-                                      static_cast<double>(layer_parameters(model, 1)));
+      return balanced_layer_split(
+          model.layers, stages, 0,
+          static_cast<double>(head_parameters(model, model.vocab, 1, false)) /
+              static_cast<double>(layer_parameters(model, 1)));
   }
   return even_layer_split(model.layers, stages);
 }

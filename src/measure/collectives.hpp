@@ -24,8 +24,9 @@ struct CollectivePoint {
 std::string_view to_string(CollectiveKind kind);
 
 /// Times all collectives among all ranks of `world`, and among the first two if there are more,
-/// over sizes from 1 KiB to 4 MiB, or on GPUs to 256 MiB. Medians. Called by all ranks; the points are rank 0's, others
-/// get none. Ranks beyond the second return while the pair is still timed. Requires two ranks.
+/// over sizes from 1 KiB to 4 MiB, or on GPUs to 256 MiB. Medians. Called by all ranks; the points
+/// are rank 0's, others get none. Ranks beyond the second return while the pair is still timed.
+/// Requires two ranks.
 std::vector<CollectivePoint> measure_collectives(World& world);
 
 /// The same for ranks that are threads of this process. `place`: on what they are timed, where that

@@ -16,7 +16,7 @@ std::int64_t embedding_parameters(const TransformerShape& shape, std::int64_t vo
 
 /// Final norm and head matrix. With tied embeddings the last stage holds a copy of the table
 /// unless it is also the first one.
-std::int64_t head_parameters(const TransformerShape& shape, std::int64_t vocab,
-                             int tensor_parallel, bool shares_embedding_here);
+std::int64_t head_parameters(const TransformerShape& shape, std::int64_t vocab, int tensor_parallel,
+                             bool shares_embedding_here);
 
 }  // namespace kumihimo

@@ -17,8 +17,8 @@ struct TransformerShape {
   std::int64_t layers = 0;
   std::int64_t hidden = 0;
   std::int64_t heads = 0;
-  std::int64_t kv_heads = 0;   ///< divides heads (grouped-query attention)
-  std::int64_t head_dim = 0;   ///< need not be hidden / heads
+  std::int64_t kv_heads = 0;  ///< divides heads (grouped-query attention)
+  std::int64_t head_dim = 0;  ///< need not be hidden / heads
   std::int64_t ffn_hidden = 0;
   std::int64_t vocab = 0;
   std::int64_t max_positions = 0;  ///< rows of the learned position table; a limit otherwise

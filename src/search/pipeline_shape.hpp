@@ -30,8 +30,8 @@ PipelineShape pipeline_shape(const std::vector<int>& layers, int pipeline_parall
 /// The same, but every rank is a segment.
 PipelineShape whole_pipeline(const std::vector<int>& layers, int pipeline_parallel);
 
-/// The split that a space gives its layouts: its framework's (default_layer_split), or nothing where
-/// that is the even one, and where there are more stages than layers.
+/// The split that a space gives its layouts: its framework's (default_layer_split), or nothing
+/// where that is the even one, and where there are more stages than layers.
 std::vector<int> layer_split_of_space(const ParallelLayout& layout, const TrainingJob& job,
                                       LayerBalance balance);
 

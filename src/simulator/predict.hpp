@@ -18,8 +18,8 @@ struct Prediction {
   double communication_fraction = 0;  ///< exposed communication / step
   std::vector<MemoryUse> memory;      ///< peak, by pipeline rank
   double peak_memory_bytes = 0;       ///< of the fullest rank
-  double fits_probability = 0;  ///< that the fullest rank stays within the device's memory
-  double error_band = 0;        ///< one standard deviation of log step time
+  double fits_probability = 0;        ///< that the fullest rank stays within the device's memory
+  double error_band = 0;              ///< one standard deviation of log step time
 };
 
 /// Predicts a valid layout (faults() is empty).

@@ -18,10 +18,10 @@ struct Span {
 /// A training step played in virtual time.
 struct SimulatedStep {
   double step_s = 0;
-  double pipeline_s = 0;          ///< until the last backward of the slowest rank
-  std::vector<double> busy_s;     ///< by pipeline rank, in actions
-  std::vector<double> end_s;      ///< of the rank's last action
-  std::vector<Span> spans;        ///< if asked for
+  double pipeline_s = 0;       ///< until the last backward of the slowest rank
+  std::vector<double> busy_s;  ///< by pipeline rank, in actions
+  std::vector<double> end_s;   ///< of the rank's last action
+  std::vector<Span> spans;     ///< if asked for
 
   /// Share of the step that the average rank spends waiting for other pipeline ranks.
   double bubble_fraction() const;

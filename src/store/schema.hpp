@@ -18,9 +18,9 @@ std::span<const std::string_view> store_migrations();
 std::int64_t store_version();
 
 /// Opens a store. Mode::read_write makes a file that is absent or empty, and brings an older
-/// version up to date; Mode::read reads an older one as it is. Another program's database, a newer version
-/// and a file that is no database are errors with a remedy; nothing in them is changed. Throws
-/// StoreFailure where the disk or another process's lock is in the way.
+/// version up to date; Mode::read reads an older one as it is. Another program's database, a newer
+/// version and a file that is no database are errors with a remedy; nothing in them is changed.
+/// Throws StoreFailure where the disk or another process's lock is in the way.
 Expected<Database> open_store_database(const std::filesystem::path& path, Database::Mode mode);
 
 }  // namespace kumihimo

@@ -57,8 +57,8 @@ struct WhatIfControl {
   bool is_choice = false;
 };
 
-/// Amounts from an eighth to eight times those of the basis, each (but the basis's own) exactly what
-/// it prints as; kernels and precisions that the device can run.
+/// Amounts from an eighth to eight times those of the basis, each (but the basis's own) exactly
+/// what it prints as; kernels and precisions that the device can run.
 std::vector<WhatIfControl> what_if_controls(const WhatIfBasis& basis);
 
 std::string to_json_text(const WhatIfBasis& basis);

@@ -99,8 +99,8 @@ TEST(AdviseSubsets, EverySetGainsWhatItsOwnSearchFinds) {
     own.space.schedules = {{}};
     request.current = cases.layout(own);
     request.current.attention = AttentionKernel::flash1;
-    request.current.layer_split = layer_split_of_space(
-        request.current, request.job, request.profile.defaults.layer_balance);
+    request.current.layer_split =
+        layer_split_of_space(request.current, request.job, request.profile.defaults.layer_balance);
     if (!is_valid(request.current, request.job, request.cluster, request.devices)) continue;
     request.options = {opens("split", OpenedKnob::split),
                        opens("mb", OpenedKnob::micro_batch),

@@ -27,8 +27,8 @@ TEST(SearchBound, IsNeverAboveTheStepTimeAndSeldomFarBelow) {
   for (int i = 0; i < 4000; ++i) {
     const SearchRequest request = cases.request();
     ParallelLayout layout = cases.layout(request);
-    layout.layer_split = layer_split_of_space(layout, request.job,
-                                              static_cast<LayerBalance>(cases.from_to(0, 2)));
+    layout.layer_split =
+        layer_split_of_space(layout, request.job, static_cast<LayerBalance>(cases.from_to(0, 2)));
     SCOPED_TRACE(to_text(layout));
     const double bound = estimated(request, layout).least_step_s;
     const double step = predict(request.job, layout, request.cluster, request.profile).step_s;
@@ -49,8 +49,8 @@ TEST(SearchBound, MemoryIsTheFullestRanks) {
   for (int i = 0; i < 4000; ++i) {
     const SearchRequest request = cases.request();
     ParallelLayout layout = cases.layout(request);
-    layout.layer_split = layer_split_of_space(layout, request.job,
-                                              static_cast<LayerBalance>(cases.from_to(0, 2)));
+    layout.layer_split =
+        layer_split_of_space(layout, request.job, static_cast<LayerBalance>(cases.from_to(0, 2)));
     SCOPED_TRACE(to_text(layout));
     const Prediction whole = predict(request.job, layout, request.cluster, request.profile);
     ASSERT_DOUBLE_EQ(estimated(request, layout).fullest.total(), whole.peak_memory_bytes);

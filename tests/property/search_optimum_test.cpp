@@ -54,8 +54,7 @@ std::vector<ParallelLayout> all_layouts(const SearchRequest& request) {
     layout.data_parallel =
         request.devices % replica == 0 ? static_cast<int>(request.devices / replica) : 1;
     layout = canonical(layout);
-    layout.layer_split =
-        layer_split_of_space(layout, request.job, request.space.layer_balance);
+    layout.layer_split = layer_split_of_space(layout, request.job, request.space.layer_balance);
     distinct.emplace(to_text(layout), layout);
   }
   std::vector<ParallelLayout> result;

@@ -53,16 +53,26 @@ inline StackProfile ideal_profile() {
                                      &StackProfile::logits_factor}) {
     profile.*rate = 1;
   }
-  for (double StackProfile::*loss :
-       {&StackProfile::matmul_traffic, &StackProfile::inter_node_scaling, &StackProfile::kernel_s,
-        &StackProfile::launch_s, &StackProfile::collective_launch_s, &StackProfile::busy_hop_s,
-        &StackProfile::collective_s, &StackProfile::hop_s, &StackProfile::node_hop_s,
-        &StackProfile::congested_message_s,
-        &StackProfile::attention_half_keys, &StackProfile::micro_batch_s, &StackProfile::step_s,
-        &StackProfile::data_parallel_overlap, &StackProfile::tensor_parallel_overlap,
-        &StackProfile::tensor_backward_overlap, &StackProfile::point_to_point_overlap,
-        &StackProfile::context_gib, &StackProfile::buffer_layers,
-        &StackProfile::allocator_overhead}) {
+  for (double StackProfile::*loss : {&StackProfile::matmul_traffic,
+                                     &StackProfile::inter_node_scaling,
+                                     &StackProfile::kernel_s,
+                                     &StackProfile::launch_s,
+                                     &StackProfile::collective_launch_s,
+                                     &StackProfile::busy_hop_s,
+                                     &StackProfile::collective_s,
+                                     &StackProfile::hop_s,
+                                     &StackProfile::node_hop_s,
+                                     &StackProfile::congested_message_s,
+                                     &StackProfile::attention_half_keys,
+                                     &StackProfile::micro_batch_s,
+                                     &StackProfile::step_s,
+                                     &StackProfile::data_parallel_overlap,
+                                     &StackProfile::tensor_parallel_overlap,
+                                     &StackProfile::tensor_backward_overlap,
+                                     &StackProfile::point_to_point_overlap,
+                                     &StackProfile::context_gib,
+                                     &StackProfile::buffer_layers,
+                                     &StackProfile::allocator_overhead}) {
     profile.*loss = 0;
   }
   profile.memory_residual = 0.1;

@@ -13,8 +13,9 @@
 
 namespace kumihimo::testing {
 
-/// Tokens that a model can learn, sample by sample: t' = (5 t + 17 + r mod 8) mod vocab, where r comes
-/// from splitmix64: the stream of bench/torch_llama_step.py with batches of `batch` sequences.
+/// Tokens that a model can learn, sample by sample: t' = (5 t + 17 + r mod 8) mod vocab, where r
+/// comes from splitmix64: the stream of bench/torch_llama_step.py with batches of `batch`
+/// sequences.
 inline ReadSamples learnable_tokens(std::uint64_t seed, std::int64_t seq_length,
                                     std::int64_t vocab) {
   const auto random = [start = seed * 1000003u + 999983u](std::int64_t number) {
@@ -28,7 +29,8 @@ inline ReadSamples learnable_tokens(std::uint64_t seed, std::int64_t seq_length,
     const std::int64_t sequences = std::ssize(inputs) / seq_length;
     for (std::int64_t s = 0; s < sequences; ++s) {
       const std::int64_t row = (first_sample + s) * (seq_length + 1);
-      std::int64_t token = static_cast<std::int64_t>(random(row) % static_cast<std::uint64_t>(vocab));
+      std::int64_t token =
+          static_cast<std::int64_t>(random(row) % static_cast<std::uint64_t>(vocab));
       for (std::int64_t i = 0; i < seq_length; ++i) {
         inputs[static_cast<std::size_t>(s * seq_length + i)] = static_cast<std::int32_t>(token);
         token = (5 * token + 17 + static_cast<std::int64_t>(random(row + i + 1) % 8)) % vocab;
@@ -88,8 +90,9 @@ inline RunResult train(const TrainingOptions& options, std::int64_t steps,
     const std::unique_ptr<Gpu> gpu = open_gpu ? open_gpu(host.rank()) : nullptr;
     const std::unique_ptr<World> on_gpu = gpu ? host.sharing(*gpu) : nullptr;
     World& world = on_gpu ? *on_gpu : host;
-    Trainer trainer(world, options,
-                    learnable_tokens(options.seed, options.job.seq_length, options.job.model.vocab));
+    Trainer trainer(
+        world, options,
+        learnable_tokens(options.seed, options.job.seq_length, options.job.model.vocab));
     for (std::int64_t step = 0; step < steps; ++step) {
       const StepReport report = trainer.run_step();
       const std::lock_guard lock(mutex);

@@ -159,9 +159,12 @@ void CpuKernels::fill(const Matrix& x, float value) { cpu::fill(team_, x, value)
 
 void CpuKernels::scale(const Matrix& x, float factor) {
   KUMIHIMO_CHECK(is_vector_type(x.dtype));
-  team_.for_elements([&](const Matrix& part) { HWY_DYNAMIC_DISPATCH(scale_rows)
-                                               (part, factor); },
-                     x);
+  team_.for_elements(
+      [&](const Matrix& part) {
+        HWY_DYNAMIC_DISPATCH(scale_rows)
+        (part, factor);
+      },
+      x);
 }
 
 void CpuKernels::add_bias(const Matrix& x, const Matrix& bias) {

@@ -150,8 +150,10 @@ void CpuKernels::adamw(const AdamW& step, const Matrix& gradient, const Matrix& 
   const Matrix copy = weights.data == master.data ? Matrix() : weights;
   team_.for_elements(
       [&](const Matrix& g, const Matrix& w, const Matrix& first, const Matrix& second,
-          const Matrix& out) { HWY_DYNAMIC_DISPATCH(adamw_row)
-                               (step, g, w, first, second, out); },
+          const Matrix& out) {
+        HWY_DYNAMIC_DISPATCH(adamw_row)
+        (step, g, w, first, second, out);
+      },
       gradient, master, m, v, copy);
 }
 

@@ -24,8 +24,8 @@ struct MatrixBatch {
 /// same bits on every run and on every GPU, since how work is cut follows from shapes alone. What
 /// each operation does is said in tensor/kernels.hpp.
 ///
-/// The kernels (simt/*.cu) are written in the vocabulary of tensor/cuda/simt/simt.hpp, so that they compile
-/// for a GPU and, in the tests, for an emulation of one on the host.
+/// The kernels (simt/*.cu) are written in the vocabulary of tensor/cuda/simt/simt.hpp, so that they
+/// compile for a GPU and, in the tests, for an emulation of one on the host.
 class SimtKernels : public Kernels {
  public:
   // Left to the derived class: description, upload, download, matmul, and batched_matmul below.
@@ -109,9 +109,9 @@ class SimtKernels : public Kernels {
                               const MatrixBatch& b, Transpose transpose_b, const MatrixBatch& c,
                               Accumulate accumulate, float alpha) = 0;
 
-  // flash_forward.cu, flash_backward.cu: FlashAttention-2 (Dao 2023, arXiv:2307.08691), for head_dim up to 128.
-  // Shapes and dtypes have been checked. log_sum_exp: fp32 [tokens, heads], natural logarithm. A
-  // derived class may have something faster and fall back on these.
+  // flash_forward.cu, flash_backward.cu: FlashAttention-2 (Dao 2023, arXiv:2307.08691), for
+  // head_dim up to 128. Shapes and dtypes have been checked. log_sum_exp: fp32 [tokens, heads],
+  // natural logarithm. A derived class may have something faster and fall back on these.
   virtual void flash_forward(const AttentionShape& shape, const Matrix& q, const Matrix& k,
                              const Matrix& v, const Matrix& out, const Matrix& log_sum_exp);
   virtual void flash_backward(const AttentionShape& shape, const Matrix& q, const Matrix& k,

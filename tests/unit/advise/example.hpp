@@ -21,8 +21,8 @@ inline AdviceRequest llama_65b_on_128_a100(std::string_view layout) {
   request.profile = *read_stack_profile("megatron-2023-a100");
   request.devices = 128;
   request.current = *parse_layout(layout);
-  request.current.layer_split = layer_split_of_space(request.current, request.job,
-                                                     request.profile.defaults.layer_balance);
+  request.current.layer_split =
+      layer_split_of_space(request.current, request.job, request.profile.defaults.layer_balance);
   return request;
 }
 

@@ -11,10 +11,10 @@ namespace {
 /// The names of bench/torch_llama_step.py in Hugging Face's spelling.
 std::string hugging_face_name(const std::string& name) {
   static const std::map<std::string, std::string> names{
-      {"attn_norm", "input_layernorm"},          {"wq", "self_attn.q_proj"},
-      {"wk", "self_attn.k_proj"},                {"wv", "self_attn.v_proj"},
-      {"wo", "self_attn.o_proj"},                {"ffn_norm", "post_attention_layernorm"},
-      {"w1", "mlp.gate_proj"},                   {"w3", "mlp.up_proj"},
+      {"attn_norm", "input_layernorm"}, {"wq", "self_attn.q_proj"},
+      {"wk", "self_attn.k_proj"},       {"wv", "self_attn.v_proj"},
+      {"wo", "self_attn.o_proj"},       {"ffn_norm", "post_attention_layernorm"},
+      {"w1", "mlp.gate_proj"},          {"w3", "mlp.up_proj"},
       {"w2", "mlp.down_proj"}};
   if (name == "tok_emb") return "model.embed_tokens.weight";
   if (name == "norm") return "model.norm.weight";
@@ -84,18 +84,19 @@ TEST_P(PyTorchReference, LossesNormsAndEveryGradientAreTheSame) {
 }
 
 // The plain loops of the reference kernels would take minutes on the larger model.
-INSTANTIATE_TEST_SUITE_P(
-    Kernels, PyTorchReference,
-    ::testing::Values(Case{"llama_small_float64.json", Backend::reference, 1},
-                      Case{"llama_small_float64.json", Backend::cpu, 1},
-                      Case{"llama_step_float64.json", Backend::cpu, 1},
-                      Case{"llama_step_float64.json", Backend::cpu, 2}),
-    [](const auto& test) {
-      const std::string size =
-          std::string(test.param.file).find("small") == std::string::npos ? "" : "Small";
-      return std::string(to_string(test.param.backend)) + size +
-             std::to_string(test.param.threads);
-    });
+INSTANTIATE_TEST_SUITE_P(Kernels, PyTorchReference,
+                         ::testing::Values(Case{"llama_small_float64.json", Backend::reference, 1},
+                                           Case{"llama_small_float64.json", Backend::cpu, 1},
+                                           Case{"llama_step_float64.json", Backend::cpu, 1},
+                                           Case{"llama_step_float64.json", Backend::cpu, 2}),
+                         [](const auto& test) {
+                           const std::string size =
+                               std::string(test.param.file).find("small") == std::string::npos
+                                   ? ""
+                                   : "Small";
+                           return std::string(to_string(test.param.backend)) + size +
+                                  std::to_string(test.param.threads);
+                         });
 
 }  // namespace
 }  // namespace kumihimo

@@ -5,8 +5,8 @@
 #include <thread>
 #include <vector>
 
-#include "support/file_size_limit.hpp"
 #include "saved_state/safetensors.hpp"
+#include "support/file_size_limit.hpp"
 #include "support/in_folder.hpp"
 
 namespace kumihimo {

@@ -8,8 +8,8 @@
 #include <system_error>
 #include <unistd.h>
 
-#include "support/file_size_limit.hpp"
 #include "saved_state/manifest.hpp"
+#include "support/file_size_limit.hpp"
 #include "support/in_folder.hpp"
 
 namespace kumihimo {

@@ -43,7 +43,8 @@ TEST(PipelineShape, BalancedSplitOnlyWhereItDiffers) {
   job.model.layers = 60;
   ParallelLayout layout;
   layout.pipeline_parallel = 8;
-  EXPECT_THAT(layer_split_of_space(layout, job, LayerBalance::blocks), ElementsAre(7, 8, 8, 8, 8, 8, 7, 6));
+  EXPECT_THAT(layer_split_of_space(layout, job, LayerBalance::blocks),
+              ElementsAre(7, 8, 8, 8, 8, 8, 7, 6));
   EXPECT_TRUE(layer_split_of_space(layout, job, LayerBalance::layers).empty());
   layout.pipeline_parallel = 1;
   EXPECT_TRUE(layer_split_of_space(layout, job, LayerBalance::blocks).empty());
