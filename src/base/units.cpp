@@ -10,6 +10,8 @@
 #include <system_error>
 #include <vector>
 
+#include "base/shown_text.hpp"
+
 namespace kumihimo {
 namespace {
 
@@ -70,17 +72,6 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(blanks) - first + 1);
 }
 
-/// The text as a message may show it: cut, and free of control characters.
-std::string shown(std::string_view text) {
-  constexpr std::size_t longest = 60;
-  std::string result(text.substr(0, longest));
-  std::replace_if(
-      result.begin(), result.end(),
-      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-  if (text.size() > longest) result += "...";
-  return '"' + result + '"';
-}
-
 /// `value` with three significant digits, without exponent.
 std::string three_digits(double value) {
   if (value < 9.995) return fmt::format("{:.2f}", value);
@@ -125,7 +116,7 @@ Expected<double> parse_quantity(std::string_view text, Dimension dimension,
                                  : fmt::format("write it like \"{}\"; units: {}", rule.example,
                                                fmt::join(unit_names, ", "));
   const auto fault = [&](std::string_view reason) {
-    return Error{std::string(where), fmt::format("is {}, {}", shown(text), reason), remedy};
+    return Error{std::string(where), fmt::format("is {}, {}", shown_quoted(text), reason), remedy};
   };
 
   const std::string_view body = trimmed(text);
@@ -142,7 +133,7 @@ Expected<double> parse_quantity(std::string_view text, Dimension dimension,
                                  [&](const Unit& known) { return known.name == unit_name; });
   if (unit == rule.units.end()) {
     if (unit_name.empty()) return fault("a bare number: the unit is missing");
-    return fault(fmt::format("whose unit {} is not one for {}", shown(unit_name), rule.noun));
+    return fault(fmt::format("whose unit {} is not one for {}", shown_quoted(unit_name), rule.noun));
   }
   const double value = number * unit->factor;
   if (value > rule.largest) return fault("which is beyond any machine");

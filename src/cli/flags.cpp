@@ -6,19 +6,10 @@
 #include <cmath>
 #include <fmt/format.h>
 
+#include "base/shown_text.hpp"
+
 namespace kumihimo {
 namespace {
-
-constexpr std::size_t longest_shown = 60;
-
-/// The user's text as a message shows it.
-std::string shown(std::string_view text) {
-  std::string result(text.substr(0, longest_shown));
-  std::replace_if(
-      result.begin(), result.end(),
-      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-  return '"' + result + (text.size() > longest_shown ? "..." : "") + '"';
-}
 
 /// The whole of `text` as a number, if it is one.
 template <class Number>
@@ -100,9 +91,10 @@ std::optional<std::string> Flags::text(std::string_view flag, Errors& faults) co
   const std::vector<std::string> values = texts(flag, faults);
   if (values.empty()) return std::nullopt;
   if (values.size() > 1) {
-    faults.push_back({std::string(flag),
-                      "is given more than once: " + shown(values[0]) + ", " + shown(values[1]),
-                      "keep one of them"});
+    faults.push_back(
+        {std::string(flag),
+         "is given more than once: " + shown_quoted(values[0]) + ", " + shown_quoted(values[1]),
+         "keep one of them"});
     return std::nullopt;
   }
   if (values[0].empty()) {
@@ -128,7 +120,7 @@ std::optional<std::int64_t> Flags::whole(std::string_view flag, std::int64_t lea
   if (!given_text) return std::nullopt;
   const auto value = number_in<std::int64_t>(*given_text);
   if (value && *value >= least && *value <= most) return value;
-  faults.push_back({std::string(flag), "is " + shown(*given_text),
+  faults.push_back({std::string(flag), "is " + shown_quoted(*given_text),
                     fmt::format("give a whole number from {} to {}", least, most)});
   return std::nullopt;
 }
@@ -139,7 +131,7 @@ std::optional<double> Flags::number(std::string_view flag, double least, double 
   if (!given_text) return std::nullopt;
   const auto value = number_in<double>(*given_text);
   if (value && *value >= least && *value <= most) return value;  // refuses NaN
-  faults.push_back({std::string(flag), "is " + shown(*given_text),
+  faults.push_back({std::string(flag), "is " + shown_quoted(*given_text),
                     fmt::format("give a number from {} to {}", least, most)});
   return std::nullopt;
 }
@@ -167,7 +159,7 @@ std::vector<int> Flags::whole_list(std::string_view flag, int least, int most,
       values.push_back(*value);
     } else {
       faults.push_back(
-          {std::string(flag), "holds " + shown(part),
+          {std::string(flag), "holds " + shown_quoted(part),
            fmt::format("give whole numbers from {} to {}, as in {} 1,2,4", least, most, flag)});
     }
   }

@@ -28,19 +28,6 @@ std::string_view type_name(const toml::node& node) {
 
 }  // namespace
 
-std::string shown(std::string_view text, std::size_t longest) {
-  std::size_t length = std::min(text.size(), longest);
-  while (length > 0 && length < text.size() &&
-         (static_cast<unsigned char>(text[length]) & 0xC0) == 0x80) {
-    --length;
-  }
-  std::string result(text.substr(0, length));
-  std::replace_if(
-      result.begin(), result.end(),
-      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-  return length < text.size() ? result + "..." : result;
-}
-
 Expected<toml::table> parse_toml(std::string_view text, std::string_view where,
                                  std::string_view what, std::string_view document) {
   if (text.size() > largest_toml_file || std::count(text.begin(), text.end(), '.') > most_dots) {

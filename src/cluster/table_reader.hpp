@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/shown_text.hpp"
 #include "base/units.hpp"
 
 // Costly to include: for .cpp files that read TOML.
@@ -25,10 +26,6 @@ struct Amount {
 };
 
 enum class Presence { required, optional };
-
-/// A piece of the user's text as a message may show it: free of control characters, and cut
-/// between two UTF-8 characters.
-std::string shown(std::string_view text, std::size_t longest = 60);
 
 /// The TOML document of a user's file. `what` it is ("a cluster file") and `document` that shows
 /// its form ("docs/clusters.md") are for messages. Refuses a text that no such file needs: over 256

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <fmt/format.h>
 
+#include "base/shown_text.hpp"
 #include "runs/spellings.hpp"
 
 namespace kumihimo {
@@ -33,15 +34,6 @@ std::optional<double> to_number(std::string_view text) {
   if (fault != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
     return std::nullopt;
   return value;
-}
-
-/// A value as a message can show it: short, and with control characters visible.
-std::string shown(std::string_view text) {
-  std::string result;
-  for (const char c : text.substr(0, 60))
-    result.push_back(static_cast<unsigned char>(c) < ' ' ? '?' : c);
-  if (text.size() > 60) result += "...";
-  return result;
 }
 
 }  // namespace

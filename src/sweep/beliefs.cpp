@@ -120,8 +120,7 @@ Beliefs believe(const StudySoFar& study, const StackProfile& base, const StackPr
   const bool proven = is_proven(base, study.candidates.front().cluster);
   const Lineariser linearise(base, beliefs.profile, study.candidates.front().cluster);
   const std::vector<std::size_t> close = most_promising(study, log_step_s, options.most_examined);
-  std::vector<Linearised> linear(study.candidates.size());
-  for (const std::size_t i : close) linear[i] = linearise(study.candidates[i]);
+  const std::vector<Linearised> linear = linearise.all(study.candidates, close);
 
   std::vector<std::size_t> measured;
   std::vector<const Outcome*> outcomes;

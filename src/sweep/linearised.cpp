@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <thread>
 
 #include "cost/stack_choice.hpp"
+#include "search/parallel.hpp"
 
 namespace kumihimo {
 namespace {
@@ -93,6 +95,17 @@ Linearised Lineariser::operator()(const Candidate& candidate) const {
     result.step_slopes[i] = (std::log(there.step_s) - result.log_step_s) * scale;
     result.memory_slopes[i] = (std::log(there.peak_memory_bytes) - result.log_memory) * scale;
   }
+  return result;
+}
+
+std::vector<Linearised> Lineariser::all(std::span<const Candidate> candidates,
+                                        std::span<const std::size_t> which) const {
+  std::vector<Linearised> result(candidates.size());
+  const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  for_each_in_parallel(std::ssize(which), cores, [&](int, std::int64_t item) {
+    const std::size_t i = which[static_cast<std::size_t>(item)];
+    result[i] = (*this)(candidates[i]);
+  });
   return result;
 }
 

@@ -34,6 +34,9 @@ class Lineariser {
   Lineariser(const StackProfile& base, const StackProfile& fitted, const Cluster& cluster);
 
   Linearised operator()(const Candidate& candidate) const;
+  /// Of the candidates `which`, on all cores, which no trial needs meanwhile; empty for the others.
+  std::vector<Linearised> all(std::span<const Candidate> candidates,
+                              std::span<const std::size_t> which) const;
 
   /// The fitted profile's parameters less the base's, in prior spreads.
   const Eigen::VectorXd& from_base() const { return from_base_; }

@@ -201,11 +201,11 @@ double sureness(const StudySoFar& study, const StackProfile& base, const Beliefs
   const std::vector<double> trust = trust_after_failures(study, fullest);
   const Cluster& cluster = study.candidates.front().cluster;
   const Lineariser linearise(base, beliefs.profile, cluster);
-  std::vector<Linearised> linear(study.candidates.size());
+  const std::vector<std::size_t> close = most_promising(study, log_step_s, options.most_examined);
+  const std::vector<Linearised> linear = linearise.all(study.candidates, close);
   std::vector<std::size_t> open;
   std::vector<bool> drawn(study.candidates.size(), false);
-  for (const std::size_t i : most_promising(study, log_step_s, options.most_examined)) {
-    linear[i] = linearise(study.candidates[i]);
+  for (const std::size_t i : close) {
     drawn[i] = true;
     if (!study.done[i] && trust[i] > 0) open.push_back(i);
   }

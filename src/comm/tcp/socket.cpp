@@ -173,7 +173,8 @@ bool Socket::receive(std::span<std::byte> data, Deadline deadline) const {
     const ssize_t received = recv(descriptor_, data.data(), data.size(), 0);
     if (received > 0) {
       data = data.subspan(static_cast<std::size_t>(received));
-    } else if (received == 0) {
+    } else if (received == 0 || errno == ECONNRESET) {
+      // Reset: it died before it had read what was sent to it.
       if (data.size() == all) return false;
       fail("a peer has closed in the middle of a message", ECONNRESET);
     } else if (errno == EAGAIN) {

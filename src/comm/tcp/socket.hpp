@@ -41,7 +41,7 @@ class Socket {
   /// The next connection, or nothing by the deadline.
   std::optional<Socket> accept(Deadline deadline) const;
   void send(std::span<const std::byte> data, Deadline deadline) const;
-  /// Fills `data`; false if the peer has closed before its first byte.
+  /// Fills `data`; false if the peer has closed, or died, before its first byte.
   bool receive(std::span<std::byte> data, Deadline deadline) const;
   /// Nothing can be sent any more; the peer reads to the end.
   void end_sending() const noexcept;

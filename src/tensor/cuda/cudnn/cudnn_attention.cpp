@@ -291,6 +291,11 @@ class Attention {
     const std::int64_t rows = shape_.sequences * shape_.heads * shape_.seq_length;
     const Matrix sums = workspace.take(rows, 1, DType::fp32);
     const Matrix query_sums = workspace.take(rows, shape_.head_dim, DType::fp32);
+    // Blocks add to these in any order, to what is there.
+    cudaStream_t stream = nullptr;
+    check(cudnnGetStream(handle, &stream));
+    cuda::check(
+        cudaMemsetAsync(query_sums.data, 0, static_cast<std::size_t>(query_sums.bytes()), stream));
     backward_.run(handle,
                   {{b_.q.id, q.data},
                    {b_.k.id, k.data},
