@@ -135,8 +135,10 @@ class Problem {
     std::vector<double> at_base;
     for (const PredictableRun* run : runs_) at_base.push_back(value(predict(*run, base_)));
     for (const ProfileParameter& parameter : candidates_) {
-      if (std::max(information(parameter, parameter.prior_spread, at_base),
-                   information(parameter, -parameter.prior_spread, at_base)) > 0.5) {
+      const auto informs = [&](double log_move) {
+        return information(parameter, log_move, at_base) > 0.5;
+      };
+      if (informs(parameter.prior_spread) || informs(-parameter.prior_spread)) {
         free_.push_back(parameter);
       }
     }

@@ -1,5 +1,6 @@
 // What the best layouts of a plan say by themselves, whether they were just found or read from a
 // file.
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -11,6 +12,22 @@
 #include "layout/names.hpp"
 
 namespace kumihimo {
+
+void fill_knobs(const ParallelLayout& layout, ReportRow& row) {
+  row.tp = layout.tensor_parallel;
+  row.pp = layout.pipeline_parallel;
+  row.dp = layout.data_parallel;
+  row.cp = layout.context_parallel;
+  row.micro_batch = layout.micro_batch_size;
+  row.schedule = to_string(layout.schedule);
+  row.recompute = to_string(layout.recompute);
+  row.sequence_parallel = layout.sequence_parallel ? "on" : "off";
+  row.zero = std::to_string(layout.zero_stage);
+  row.attention = to_string(layout.attention);
+  row.norm = to_string(layout.norm);
+  row.precision = to_string(layout.precision);
+}
+
 namespace {
 
 class BestReporter {
@@ -47,20 +64,10 @@ class BestReporter {
     row.kind = FigureKind::predicted;
     row.model = planned_.job.model.name;
     row.gpus = static_cast<int>(planned_.devices);
-    row.tp = layout.tensor_parallel;
-    row.pp = layout.pipeline_parallel;
-    row.dp = layout.data_parallel;
-    row.cp = layout.context_parallel;
-    row.micro_batch = layout.micro_batch_size;
-    row.schedule = layout.schedule == ScheduleKind::interleaved
-                       ? fmt::format("interleaved {}", layout.virtual_stages_per_rank)
-                       : std::string(to_string(layout.schedule));
-    row.recompute = to_string(layout.recompute);
-    row.sequence_parallel = layout.sequence_parallel ? "on" : "off";
-    row.zero = std::to_string(layout.zero_stage);
-    row.attention = to_string(layout.attention);
-    row.norm = to_string(layout.norm);
-    row.precision = to_string(layout.precision);
+    fill_knobs(layout, row);
+    if (layout.schedule == ScheduleKind::interleaved) {
+      row.schedule += fmt::format(" {}", layout.virtual_stages_per_rank);
+    }
     row.mfu = predicted.mfu;
     row.step_s = predicted.step_s;
     row.tokens_per_s_per_gpu = predicted.tokens_per_s_per_device;

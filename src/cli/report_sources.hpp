@@ -24,6 +24,9 @@ void add_plan(const PlannedJob& planned, const Constraints& constraints,
               const SearchRequest& request, const std::optional<ParallelLayout>& current,
               ReportContent& content);
 
+/// A row's columns of the layout itself.
+void fill_knobs(const ParallelLayout& layout, ReportRow& row);
+
 /// Title, rows and recommendation of a plan's layouts, best first. Of `planned` it reads names,
 /// counts and the profile's errors.
 void add_best_layouts(const PlannedJob& planned, const std::vector<RankedLayout>& best,

@@ -59,21 +59,6 @@ void quote_cells(const RunRow& run, ReportRow& row) {
   row.sequence_parallel = split.empty() ? "" : split == "1" ? "on" : "off";
 }
 
-void fill_from_layout(const ParallelLayout& layout, ReportRow& row) {
-  row.tp = layout.tensor_parallel;
-  row.pp = layout.pipeline_parallel;
-  row.dp = layout.data_parallel;
-  row.cp = layout.context_parallel;
-  row.micro_batch = layout.micro_batch_size;
-  row.schedule = to_string(layout.schedule);
-  row.recompute = to_string(layout.recompute);
-  row.sequence_parallel = layout.sequence_parallel ? "on" : "off";
-  row.zero = std::to_string(layout.zero_stage);
-  row.attention = to_string(layout.attention);
-  row.norm = to_string(layout.norm);
-  row.precision = to_string(layout.precision);
-}
-
 ReportRow row_of(const Trial& trial, const std::string& study) {
   ReportRow row;
   row.kind = kind_of(trial.clock);
@@ -82,7 +67,7 @@ ReportRow row_of(const Trial& trial, const std::string& study) {
   row.layout = trial.layout;
   row.reason = trial.reason;
   if (const Expected<ParallelLayout> layout = parse_layout(trial.layout)) {
-    fill_from_layout(*layout, row);
+    fill_knobs(*layout, row);
   } else {
     fill_from_cells(trial.run, row);
   }

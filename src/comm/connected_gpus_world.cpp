@@ -1,6 +1,7 @@
 #include "comm/connected_gpus_world.hpp"
 
 #include <condition_variable>
+#include <deque>
 #include <fmt/format.h>
 #include <future>
 #include <thread>
@@ -187,9 +188,7 @@ void ConnectedGpusWorld::give_up() {
 }
 
 std::unique_ptr<CommunicationStream> ConnectedGpusWorld::make_stream() {
-  BesideQueue& beside = beside_.emplace_back(gpu_.make_queue());
-  return std::make_unique<QueuedStream>(clock_, beside.clock, gpu_.queue(), *beside.queue,
-                                        [this] { give_up(); });
+  return beside_.make_stream(gpu_, clock_, [this] { give_up(); });
 }
 
 std::unique_ptr<ProcessGroup> ConnectedGpusWorld::make_group(std::span<const int> ranks,
@@ -212,7 +211,7 @@ std::unique_ptr<ProcessGroup> ConnectedGpusWorld::make_group(std::span<const int
     }
     group = std::make_unique<Group>(*this, std::move(host), std::move(connection), queue);
   }
-  return queued == nullptr ? std::move(group) : queued->take(std::move(group));
+  return on_stream(stream, std::move(group));
 }
 
 std::shared_ptr<GpuCommunicator> ConnectedGpusWorld::connect(

@@ -1,16 +1,14 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
 
-#include "comm/communication_clock.hpp"
+#include "comm/beside_queues.hpp"
 #include "comm/gpu_communicator.hpp"
-#include "comm/queued_stream.hpp"
 #include "comm/world.hpp"
 
 namespace kumihimo {
@@ -44,13 +42,6 @@ class ConnectedGpusWorld final : public World {
 
  private:
   class Group;
-  struct BesideQueue {
-    explicit BesideQueue(std::unique_ptr<DeviceQueue> made)
-        : queue(std::move(made)), clock(*queue) {}
-    std::unique_ptr<DeviceQueue> queue;
-    DeviceClock clock;
-  };
-
   /// `rank` and `size`: within those who join. `exchange` tells the id of member 0 to all.
   std::shared_ptr<GpuCommunicator> connect(int rank, int size, DeviceQueue& queue,
                                            const std::function<void(const Matrix& id)>& exchange);
@@ -62,7 +53,7 @@ class ConnectedGpusWorld final : public World {
   std::shared_ptr<GpuConnector> connector_;
   double timeout_s_;
   DeviceClock clock_;
-  std::deque<BesideQueue> beside_;  ///< a deque, since streams refer to them
+  BesideQueues beside_;
   std::atomic<bool> given_up_ = false;
 
   std::map<std::pair<std::vector<int>, DeviceQueue*>, std::weak_ptr<GpuCommunicator>> shared_;

@@ -127,4 +127,10 @@ QueuedStream::Done QueuedStream::run(Collective collective) {
   return done;
 }
 
+std::unique_ptr<ProcessGroup> on_stream(CommunicationStream* stream,
+                                        std::unique_ptr<ProcessGroup> group) {
+  if (stream == nullptr) return group;
+  return dynamic_cast<QueuedStream&>(*stream).take(std::move(group));
+}
+
 }  // namespace kumihimo

@@ -84,4 +84,9 @@ class QueuedStream : public CommunicationStream {
   std::jthread thread_;  ///< last: it uses all the others
 };
 
+/// The group as `stream`'s own, or itself where that is null. Requires that nobody else uses the
+/// group, and a stream of this kind.
+std::unique_ptr<ProcessGroup> on_stream(CommunicationStream* stream,
+                                        std::unique_ptr<ProcessGroup> group);
+
 }  // namespace kumihimo

@@ -6,7 +6,8 @@
 namespace kumihimo {
 
 double congestion(std::int64_t job_nodes, const StackProfile& profile) {
-  constexpr double steepness = 12;  // a third below and above the step, 99 of 100 are decided
+  // A third below the step, and half as much again above it, 99 of 100 are decided.
+  constexpr double steepness = 12;
   return 1 / (1 + std::pow(profile.congested_nodes / static_cast<double>(job_nodes), steepness));
 }
 
@@ -19,16 +20,15 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
                           std::int64_t job_nodes, const Cluster& cluster,
                           const StackProfile& profile) {
   if (kind == CollectiveKind::none || group.ranks <= 1 || bytes <= 0) return 0;
-  const double ranks = group.ranks;
+  const double steps = ring_steps(kind, group);
   const double passes = kind == CollectiveKind::all_reduce ? 2 : 1;
-  const double moved =
-      kind == CollectiveKind::send_receive ? bytes : passes * (ranks - 1) / ranks * bytes;
+  const double moved = kind == CollectiveKind::send_receive ? bytes : steps / group.ranks * bytes;
 
   const double within_node =
       group.ranks_per_node > 1 ? moved / (cluster.intra_node.bandwidth * profile.intra_node) : 0;
   if (group.nodes <= 1) {
     return within_node + profile.collective_s +
-           (cluster.intra_node.latency_s + profile.hop_s) * passes * (ranks - 1);
+           (cluster.intra_node.latency_s + profile.hop_s) * steps;
   }
   const double node_bandwidth =
       cluster.inter_node.bandwidth * std::max(1, group.ranks_per_node) * profile.inter_node *
@@ -37,8 +37,7 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
   const double between_nodes = moved / node_bandwidth;
   const double hops = passes * (group.nodes - 1);
   return std::max(within_node, between_nodes) + profile.collective_s +
-         (cluster.inter_node.latency_s + profile.node_hop_s) * hops +
-         profile.hop_s * passes * (ranks - 1);
+         (cluster.inter_node.latency_s + profile.node_hop_s) * hops + profile.hop_s * steps;
 }
 
 double message_seconds(double bytes, std::int64_t stride, const Cluster& cluster,

@@ -1,6 +1,7 @@
 #include "cost/step_cost.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "cost/collective_time.hpp"
 #include "layout/layer_split.hpp"
@@ -139,11 +140,12 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
                              ? profile.congested_message_s * congestion(groups.job_nodes, profile)
                              : 0;
   const bool busy = messages_between_nodes && layout.tensor_parallel > 1;
-  const PieceCosts pieces =
-      busy ? PieceCosts{beside_messages(alone.layer, profile),
-                        beside_messages(alone.embedding, profile),
-                        beside_messages(alone.head, profile), alone.boundary_bytes}
-           : alone;
+  std::optional<PieceCosts> beside;
+  if (busy) {
+    beside = {beside_messages(alone.layer, profile), beside_messages(alone.embedding, profile),
+              beside_messages(alone.head, profile), alone.boundary_bytes};
+  }
+  const PieceCosts& pieces = beside ? *beside : alone;
 
   StepCost step;
   step.num_micro_batches =

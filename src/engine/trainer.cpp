@@ -58,8 +58,7 @@ Trainer::Trainer(World& world, const TrainingOptions& options, ReadSamples read_
     : options_(options),
       world_(world),
       read_samples_(std::move(read_samples)),
-      memory_(world.gpu() != nullptr ? world.gpu()->make_memory() : make_host_memory(),
-              options.device_memory),
+      memory_(memory_of(world.gpu()), options.device_memory),
       workspace_(memory_),
       recorder_(world.clock()),
       kernels_(measured(world.gpu() != nullptr

@@ -95,8 +95,8 @@ class Trainer {
   std::int64_t steps_here_ = 0;  ///< since this object was made
 };
 
-/// The kernels of a back end on the host; an Error where the program was built without it. A GPU's
-/// are made by its Device.
+/// The kernels of a back end on the host; an Error where the program was built without it. A GPU
+/// makes its own.
 Expected<std::unique_ptr<Kernels>> try_kernels(Backend backend, int threads, Workspace& workspace);
 /// The same, for ranks: throws std::runtime_error, since flags were checked before any rank
 /// started.

@@ -14,10 +14,7 @@ namespace kumihimo {
 class BenchDevice {
  public:
   /// `gpu` null: a core.
-  explicit BenchDevice(Gpu* gpu)
-      : gpu_(gpu),
-        memory_(gpu != nullptr ? gpu->make_memory() : make_host_memory()),
-        workspace_(memory_) {
+  explicit BenchDevice(Gpu* gpu) : gpu_(gpu), memory_(memory_of(gpu)), workspace_(memory_) {
     if (gpu_ != nullptr) {
       kernels_ = gpu_->make_kernels(workspace_);
       clock_ = std::make_unique<DeviceClock>(gpu_->queue());

@@ -53,7 +53,7 @@ void run_once(ProcessGroup& group, CollectiveKind kind, const Matrix& whole) {
 void measure_group(World& world, int ranks, std::vector<CollectivePoint>& points) {
   constexpr int repeats = 9;
   const std::int64_t most_bytes = world.gpu() != nullptr ? 256 << 20 : 4 << 20;
-  DeviceMemory memory(world.gpu() != nullptr ? world.gpu()->make_memory() : make_host_memory());
+  DeviceMemory memory(memory_of(world.gpu()));
   Workspace workspace(memory);
   std::vector<int> members(static_cast<std::size_t>(ranks));
   std::iota(members.begin(), members.end(), 0);
@@ -64,8 +64,8 @@ void measure_group(World& world, int ranks, std::vector<CollectivePoint>& points
       // Two halves are sent and received, so that both ways are open at once.
       const std::int64_t rows = 2 * ranks;
       const std::int64_t cols = std::max<std::int64_t>(1, bytes / 4 / rows);
-      const Matrix whole = workspace.take(rows, cols, DType::fp32);
       // New memory is zero, and what collectives leave there is a number.
+      const Matrix whole = workspace.take(rows, cols, DType::fp32);
       run_once(*group, kind, whole);  // whatever the first one sets up is not counted
       std::vector<double> seconds;
       for (int i = 0; i < repeats; ++i) {

@@ -53,6 +53,11 @@ class Gpu {
   virtual void set_watch(std::function<void(double waited_s)> watch) = 0;
 };
 
+/// The memory of a rank that computes on `gpu`, or on the host where that is null.
+inline std::unique_ptr<RawMemory> memory_of(Gpu* gpu) {
+  return gpu != nullptr ? gpu->make_memory() : make_host_memory();
+}
+
 /// The CUDA back end, loaded when it is asked for. Devices hold on to what they need of it; it
 /// remembers which algorithms were fastest, for all of them.
 class CudaBackend {

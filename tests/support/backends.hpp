@@ -22,7 +22,7 @@ enum class HostBackend { reference, cpu, emulated_cuda, cuda };
 struct Device {
   explicit Device(HostBackend backend)
       : gpu(backend == HostBackend::cuda ? RealGpus().open() : nullptr),
-        memory(gpu ? gpu->make_memory() : make_host_memory()) {
+        memory(memory_of(gpu.get())) {
     switch (backend) {
       case HostBackend::reference: kernels = make_reference_kernels(workspace); break;
       case HostBackend::cpu: {

@@ -36,7 +36,7 @@ class EmulatedWorld final : public World {
       CommunicationClock& clock = queue == nullptr ? clock_ : queue->stream_clock();
       group = std::make_unique<EmulatedGroup>(std::move(group), ranks, cluster_, outgoing_, clock);
     }
-    return queue == nullptr ? std::move(group) : queue->take(std::move(group));
+    return on_stream(stream, std::move(group));
   }
 
  private:

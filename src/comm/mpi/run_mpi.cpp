@@ -62,9 +62,7 @@ class MpiWorld final : public World {
 
   std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,
                                            CommunicationStream* stream) override {
-    std::unique_ptr<ProcessGroup> group = make_own_group(ranks);
-    if (stream == nullptr) return group;
-    return dynamic_cast<QueuedStream&>(*stream).take(std::move(group));
+    return on_stream(stream, make_own_group(ranks));
   }
 
  private:

@@ -45,9 +45,7 @@ std::unique_ptr<CommunicationStream> ThreadWorld::make_stream() {
 
 std::unique_ptr<ProcessGroup> ThreadWorld::make_group(std::span<const int> ranks,
                                                       CommunicationStream* stream) {
-  std::unique_ptr<ProcessGroup> group = make_own_group(ranks);
-  if (stream == nullptr) return group;
-  return dynamic_cast<QueuedStream&>(*stream).take(std::move(group));
+  return on_stream(stream, make_own_group(ranks));
 }
 
 std::unique_ptr<ProcessGroup> ThreadWorld::make_own_group(std::span<const int> ranks,

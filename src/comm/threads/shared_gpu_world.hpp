@@ -1,12 +1,9 @@
 #pragma once
 
-#include <deque>
 #include <memory>
 
-#include "comm/communication_clock.hpp"
-#include "comm/queued_stream.hpp"
+#include "comm/beside_queues.hpp"
 #include "comm/threads/thread_world.hpp"
-#include "tensor/gpu.hpp"
 
 namespace kumihimo {
 
@@ -26,9 +23,7 @@ class SharedGpuWorld final : public World {
   void give_up() override { host_.give_up(); }
 
   std::unique_ptr<CommunicationStream> make_stream() override {
-    BesideQueue& beside = beside_.emplace_back(gpu_.make_queue());
-    return std::make_unique<QueuedStream>(clock_, beside.clock, gpu_.queue(), *beside.queue,
-                                          [this] { host_.give_up(); });
+    return beside_.make_stream(gpu_, clock_, [this] { host_.give_up(); });
   }
 
   std::unique_ptr<ProcessGroup> make_group(std::span<const int> ranks,
@@ -39,17 +34,10 @@ class SharedGpuWorld final : public World {
   }
 
  private:
-  struct BesideQueue {
-    explicit BesideQueue(std::unique_ptr<DeviceQueue> made)
-        : queue(std::move(made)), clock(*queue) {}
-    std::unique_ptr<DeviceQueue> queue;
-    DeviceClock clock;
-  };
-
   ThreadWorld& host_;
   Gpu& gpu_;
   DeviceClock clock_;
-  std::deque<BesideQueue> beside_;  ///< a deque, since streams refer to them
+  BesideQueues beside_;
 };
 
 }  // namespace kumihimo
