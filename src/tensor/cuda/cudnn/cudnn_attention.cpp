@@ -271,6 +271,7 @@ class CudnnAttention final : public FusedAttention {
     }
     const Key key{shape.sequences, shape.seq_length, shape.heads, shape.kv_heads,
                   shape.head_dim,  q.stride,         k.stride,    v.stride};
+    if (!plans_.contains(key)) queue_->refuse_in_recording("a new attention was planned");
     const auto [found, is_new] = plans_.try_emplace(key);
     if (is_new) {
       use_device(queue_->ordinal());
