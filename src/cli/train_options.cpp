@@ -207,6 +207,12 @@ void judge(const TrainingRequest& request, std::optional<int> ranks, Errors& fau
                                        this_machine(options.layout.devices()),
                                        options.layout.devices())));
   add(engine_faults(options));
+  if (request.gpu && is_flash(options.layout.attention)) {
+    judge_flash_attention(*request.gpu,
+                          {storage_dtype(options.layout.precision), options.job.seq_length,
+                           options.job.model.head_dim},
+                          "--attention", "give --attention fused-softmax or unfused", faults);
+  }
   judge_ranks(request, ranks, faults);
 }
 
