@@ -11,6 +11,7 @@
 #include "engine/model_states.hpp"
 #include "engine/pipeline.hpp"
 #include "engine/rank_groups.hpp"
+#include "engine/recorded_passes.hpp"
 #include "engine/step_recorder.hpp"
 #include "engine/training_options.hpp"
 
@@ -61,6 +62,7 @@ class Trainer {
   LinearProducts& products() { return *products_; }
   RankGroups& groups() { return groups_; }
   StepRecorder& recorder() { return recorder_; }
+  const RecordedPasses& passes() const { return passes_; }
   DeviceMemory& memory() { return memory_; }
   std::string kernels_description() const { return kernels_->description(); }
   /// Continues from there: the states have been set by the caller.
@@ -88,6 +90,7 @@ class Trainer {
   RankGroups groups_;
   std::unique_ptr<ModelStates> states_;
   std::unique_ptr<LinearProducts> products_;
+  RecordedPasses passes_;
   std::unique_ptr<Pipeline> pipeline_;
   Buffer numbers_;  ///< small values on their way between ranks
   std::int64_t step_ = 0;

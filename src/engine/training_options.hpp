@@ -62,6 +62,7 @@ struct TrainingOptions {
   Bytes device_memory = 0;  ///< of a rank; 0: as much as there is
   std::uint64_t seed = 1;   ///< of the initial weights and of the order of the data
   bool shuffle = true;
+  bool record_passes = false;  ///< hand a GPU whole passes, each recorded once (CUDA graphs)
 };
 
 /// Why the engine cannot train this, beyond what layout/validate refuses: what it does not
@@ -73,5 +74,8 @@ std::int64_t micro_batches_per_step(const TrainingOptions& options);
 
 /// How activations and weights are stored: fp32, or bf16 (fp8 casts the operands of its products).
 DType storage_dtype(Precision precision);
+
+/// Whether products wait for what their casts have seen before they go on.
+bool casts_wait_for_device(Precision precision);
 
 }  // namespace kumihimo

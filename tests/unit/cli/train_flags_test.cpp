@@ -51,6 +51,9 @@ TEST(TrainFlags, WhatOnlyThePlannerKnowsIsRefused) {
   EXPECT_THAT(bad.err, AllOf(HasSubstr("--zero: 2 with the zb-h1 schedule"),
                              HasSubstr("use --zero 1, or --schedule 1f1b")));
   EXPECT_THAT(train({"--precision", "fp16"}).err, HasSubstr("--precision"));
+  const auto recorded = train({"--cuda-graphs"});
+  EXPECT_EQ(recorded.code, 2);
+  EXPECT_THAT(recorded.err, HasSubstr("--cuda-graphs: is for --backend cuda"));
   EXPECT_THAT(train({"--layout", "offload=optimizer"}).err, HasSubstr("--offload"));
 }
 
