@@ -172,7 +172,7 @@ def judge_predictions(measured, predicted):
 
     `time_mape` and `memory_mape`: over rows that ran and have a predicted figure, or None; `judged_right`: the share
     of rows, of those that could be predicted, whose running out of memory was said rightly; `skipped`: rows without
-    a prediction, which count as failures of no kind but are reported. memory_gb is GB, a prediction GiB."""
+    a prediction, which count as failures of no kind but are reported. Memory is GiB in both."""
     by_id = {row["table_or_row_id"]: row for row in predicted}
     time_errors, memory_errors, right, judged, out_of_memory, skipped = [], [], 0, 0, 0, 0
     for row in measured:
@@ -186,7 +186,7 @@ def judge_predictions(measured, predicted):
         if row["status"] != "ok" or not said["predicted_step_time_s"]:
             continue
         time_errors.append(abs(float(said["predicted_step_time_s"]) / float(row["step_time_s"]) - 1))
-        memory_errors.append(abs(float(said["predicted_memory_gb"]) * 2**30 / (float(row["memory_gb"]) * 1e9) - 1))
+        memory_errors.append(abs(float(said["predicted_memory_gb"]) / float(row["memory_gb"]) - 1))
     mean = lambda values: statistics.fmean(values) if values else None  # noqa: E731
     return {"time_mape": mean(time_errors), "memory_mape": mean(memory_errors), "timed": len(time_errors),
             "judged_right": right / judged if judged else None, "judged": judged, "out_of_memory": out_of_memory,
@@ -223,7 +223,7 @@ def predict(study):
             {"flash2": "flash2", "fused-softmax": "fused softmax", "unfused": "unfused"}[attention]
             + (" + RMS kernel" if norm == "fused" else ""),
             run["step_time_s"]["median"] if run else "", "ok" if run else "oom",
-            run["peak_memory_bytes"] / 1e9 if run else "", ""])))
+            run["peak_memory_bytes"] / 2**30 if run else "", ""])))
     for name, part in (("fitted", rows[::2]), ("held-out", rows[1::2])):
         with open(study.out / f"{name}.csv", "w", newline="") as file:
             writer = csv.DictWriter(file, columns)
