@@ -1,8 +1,11 @@
 #include "engine/linear_products.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <utility>
+
+#include "tensor/fp8_cast.hpp"
 
 namespace kumihimo {
 namespace {
@@ -11,13 +14,8 @@ DType format_of(Fp8Operand operand) {
   return operand == Fp8Operand::output_gradient ? DType::fp8_e5m2 : DType::fp8_e4m3;
 }
 
-float largest_of(DType format) { return format == DType::fp8_e5m2 ? 57344.0f : 448.0f; }
-
-/// A power of two, so that scaling itself rounds nothing.
-float scale_for(float amax, DType format) {
-  if (!(amax > 0) || !std::isfinite(amax)) return 1;
-  return std::exp2(std::floor(std::log2(largest_of(format) / amax)));
-}
+constexpr std::int64_t scale_parts = 2;  ///< Fp8Cast::scales
+constexpr std::int64_t count_parts = 3;  ///< Fp8Cast::counts
 
 Fp8Operand operand_at(std::size_t index) {
   return static_cast<Fp8Operand>(index % static_cast<std::size_t>(fp8_operands));
@@ -25,102 +23,142 @@ Fp8Operand operand_at(std::size_t index) {
 
 }  // namespace
 
-LinearProducts::LinearProducts(Kernels& kernels, Workspace& workspace, Precision precision,
-                               const Fp8Options& options, int layers, std::vector<bool> bf16_layers)
+LinearProducts::LinearProducts(Kernels& kernels, DeviceMemory& memory, Workspace& workspace,
+                               Precision precision, const Fp8Options& options, int layers,
+                               std::vector<bool> bf16_layers)
     : kernels_(kernels),
       workspace_(workspace),
       precision_(precision),
       options_(options),
       bf16_layers_(std::move(bf16_layers)) {
-  if (uses_fp8()) tensors_.resize(static_cast<std::size_t>(layers * linear_roles * fp8_operands));
+  if (!uses_fp8()) return;
+  tensors_.resize(static_cast<std::size_t>(layers * linear_roles * fp8_operands));
+  const auto buffer = [&](std::int64_t bytes_a_tensor) {
+    return Buffer(memory, MemoryCategory::workspace, std::ssize(tensors_) * bytes_a_tensor);
+  };
+  scales_ = buffer(scale_parts * bytes_of(DType::fp32));
+  seen_ = buffer(count_parts * bytes_of(DType::fp64) + bytes_of(DType::fp32));
+}
+
+Matrix LinearProducts::scales() const {
+  return matrix_at(scales_.data(), std::ssize(tensors_), scale_parts, DType::fp32);
+}
+
+Matrix LinearProducts::counts() const {
+  return matrix_at(seen_.data(), std::ssize(tensors_), count_parts, DType::fp64);
+}
+
+Matrix LinearProducts::step_maxima() const {
+  auto* const bytes = static_cast<std::byte*>(seen_.data());
+  return matrix_at(bytes + counts().bytes(), 1, std::ssize(tensors_), DType::fp32);
 }
 
 bool LinearProducts::in_fp8(LinearId id) const {
   return uses_fp8() && !bf16_layers_[static_cast<std::size_t>(id.layer)];
 }
 
-Fp8Tensor& LinearProducts::mutable_tensor(LinearId id, Fp8Operand operand) {
+std::size_t LinearProducts::index_of(LinearId id, Fp8Operand operand) const {
   const int product = id.layer * linear_roles + static_cast<int>(id.role);
-  return tensors_[static_cast<std::size_t>(product * fp8_operands + static_cast<int>(operand))];
+  return static_cast<std::size_t>(product * fp8_operands + static_cast<int>(operand));
 }
 
 const Fp8Tensor& LinearProducts::tensor(LinearId id, Fp8Operand operand) const {
-  return const_cast<LinearProducts*>(this)->mutable_tensor(id, operand);
+  return tensors_[index_of(id, operand)];
 }
 
-LinearProducts::Cast LinearProducts::cast(LinearId id, Fp8Operand operand, const Matrix& x) {
-  Fp8Tensor& tensor = mutable_tensor(id, operand);
-  const DType format = format_of(operand);
-  const float amax = kernels_.absolute_maximum(x);
-  if (amax > tensor.amax || std::isnan(amax)) tensor.amax = amax;  // keeps a NaN
-  const bool delayed = options_.scaling == Fp8Scaling::delayed && tensor.has_scale;
-  const float scale = delayed ? tensor.scale : scale_for(amax, format);
-  const Matrix values = workspace_.take(x.rows, x.cols, format);
-  const Fp8CastCounts counts = kernels_.cast_to_fp8(x, scale, values);
-  tensor.counts.elements += counts.elements;
-  tensor.counts.overflowed += counts.overflowed;
-  tensor.counts.underflowed += counts.underflowed;
-  return {values, 1 / scale};
+Matrix LinearProducts::cast(LinearId id, Operand& operand, Transpose stored) {
+  const std::size_t index = index_of(id, operand.kind);
+  const auto row = static_cast<std::int64_t>(index);
+  const DType format = format_of(operand.kind);
+  const Fp8Cast cast{rows_of(scales(), row, 1), cols_of(step_maxima(), row, 1),
+                     rows_of(counts(), row, 1)};
+  const Matrix x = operand.values;
+  const bool delayed = options_.scaling == Fp8Scaling::delayed && tensors_[index].has_scale;
+  if (!delayed) kernels_.fp8_scales(x, format, cast.scales);
+  const bool turned = stored != operand.transpose;
+  operand.values =
+      turned ? workspace_.take(x.cols, x.rows, format) : workspace_.take(x.rows, x.cols, format);
+  operand.transpose = stored;
+  kernels_.cast_to_fp8(x, turned ? Transpose::yes : Transpose::no, cast, operand.values);
+  return cols_of(cast.scales, 1, 1);
 }
 
-void LinearProducts::forward(LinearId id, const Matrix& x, const Matrix& w, const Matrix& y) {
-  if (!in_fp8(id)) {
-    kernels_.matmul(x, Transpose::no, w, Transpose::yes, y, Accumulate::no);
-    return;
-  }
+void LinearProducts::multiply(LinearId id, Operand a, Operand b, const Matrix& c,
+                              Accumulate accumulate, const Matrix& bias) {
   const Workspace::Scope scope(workspace_);
-  const Cast a = cast(id, Fp8Operand::input, x), b = cast(id, Fp8Operand::weight, w);
-  kernels_.matmul(a.values, Transpose::no, b.values, Transpose::yes, y, Accumulate::no,
-                  a.inverse_scale * b.inverse_scale);
+  ProductEpilogue epilogue;
+  epilogue.bias = bias;
+  if (in_fp8(id)) {
+    const bool along_rows = kernels_.sums_fp8_along_rows();
+    epilogue.scale_a = cast(id, a, along_rows ? Transpose::no : a.transpose);
+    epilogue.scale_b = cast(id, b, along_rows ? Transpose::yes : b.transpose);
+  }
+  kernels_.matmul(a.values, a.transpose, b.values, b.transpose, c, accumulate, epilogue);
+}
+
+void LinearProducts::forward(LinearId id, const Matrix& x, const Matrix& w, const Matrix& bias,
+                             const Matrix& y) {
+  multiply(id, {Fp8Operand::input, x, Transpose::no}, {Fp8Operand::weight, w, Transpose::yes}, y,
+           Accumulate::no, bias);
 }
 
 void LinearProducts::input_gradient(LinearId id, const Matrix& d_y, const Matrix& w,
                                     const Matrix& d_x) {
-  if (!in_fp8(id)) {
-    kernels_.matmul(d_y, Transpose::no, w, Transpose::no, d_x, Accumulate::no);
-    return;
-  }
-  const Workspace::Scope scope(workspace_);
-  const Cast a = cast(id, Fp8Operand::output_gradient, d_y), b = cast(id, Fp8Operand::weight, w);
-  kernels_.matmul(a.values, Transpose::no, b.values, Transpose::no, d_x, Accumulate::no,
-                  a.inverse_scale * b.inverse_scale);
+  multiply(id, {Fp8Operand::output_gradient, d_y, Transpose::no},
+           {Fp8Operand::weight, w, Transpose::no}, d_x, Accumulate::no);
 }
 
 void LinearProducts::weight_gradient(LinearId id, const Matrix& d_y, const Matrix& x,
                                      const Matrix& d_w) {
-  if (!in_fp8(id)) {
-    kernels_.matmul(d_y, Transpose::yes, x, Transpose::no, d_w, Accumulate::yes);
-    return;
-  }
-  const Workspace::Scope scope(workspace_);
-  const Cast a = cast(id, Fp8Operand::output_gradient, d_y), b = cast(id, Fp8Operand::input, x);
-  kernels_.matmul(a.values, Transpose::yes, b.values, Transpose::no, d_w, Accumulate::yes,
-                  a.inverse_scale * b.inverse_scale);
+  multiply(id, {Fp8Operand::output_gradient, d_y, Transpose::yes},
+           {Fp8Operand::input, x, Transpose::no}, d_w, Accumulate::yes);
 }
 
-std::vector<float> LinearProducts::step_maxima() const {
-  std::vector<float> maxima;
-  maxima.reserve(tensors_.size());
-  for (const Fp8Tensor& tensor : tensors_) maxima.push_back(tensor.amax);
-  return maxima;
-}
-
-void LinearProducts::set_scale(Fp8Tensor& tensor, std::size_t index) {
+void LinearProducts::set_scale(std::size_t index) {
+  Fp8Tensor& tensor = tensors_[index];
   if (tensor.history.empty()) return;
-  tensor.scale = scale_for(std::ranges::max(tensor.history), format_of(operand_at(index)));
+  const Fp8Format& format = fp8_format_of(format_of(operand_at(index)));
+  tensor.scale = fp8_scale(format, std::ranges::max(tensor.history));
   tensor.has_scale = true;
 }
 
-void LinearProducts::end_step(const std::vector<float>& maxima) {
-  KUMIHIMO_CHECK(maxima.size() == tensors_.size());
+/// For casts that do not set them themselves.
+void LinearProducts::upload_scales() {
+  if (tensors_.empty() || options_.scaling != Fp8Scaling::delayed) return;
+  std::vector<float> values;
+  for (const Fp8Tensor& tensor : tensors_) {
+    values.push_back(tensor.scale);
+    values.push_back(1 / tensor.scale);
+  }
+  kernels_.upload(values.data(), scales());
+}
+
+void LinearProducts::end_step() {
+  if (tensors_.empty()) return;
+  // Counts and maxima in one piece: the device is waited for once.
+  const Matrix seen = matrix_at(seen_.data(), 1, seen_.size() / bytes_of(DType::fp32), DType::fp32);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(seen.bytes()));
+  kernels_.download(seen, bytes.data());
+  kernels_.fill(seen, 0);
+  const std::byte* next = bytes.data();
+  const auto take = [&](auto value) {
+    std::memcpy(&value, next, sizeof value);
+    next += sizeof value;
+    return value;
+  };
+  for (Fp8Tensor& tensor : tensors_) {
+    for (std::int64_t* count : {&tensor.last_counts.elements, &tensor.last_counts.overflowed,
+                                &tensor.last_counts.underflowed}) {
+      *count = static_cast<std::int64_t>(take(double{}));
+    }
+  }
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     Fp8Tensor& tensor = tensors_[i];
-    tensor.history.push_front(maxima[i]);
+    tensor.history.push_front(take(float{}));
     if (std::ssize(tensor.history) > options_.amax_history) tensor.history.pop_back();
-    set_scale(tensor, i);
-    tensor.amax = 0;
-    tensor.last_counts = std::exchange(tensor.counts, {});
+    set_scale(i);
   }
+  upload_scales();
 }
 
 std::vector<float> LinearProducts::histories() const {
@@ -143,8 +181,9 @@ void LinearProducts::set_histories(const std::vector<float>& histories) {
       const float amax = histories[i * length + step];
       if (amax >= 0) tensors_[i].history.push_back(amax);
     }
-    set_scale(tensors_[i], i);
+    set_scale(i);
   }
+  upload_scales();
 }
 
 }  // namespace kumihimo

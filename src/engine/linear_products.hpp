@@ -18,14 +18,20 @@ inline constexpr int linear_roles = 4;
 enum class Fp8Operand : std::uint8_t { input, weight, output_gradient };
 inline constexpr int fp8_operands = 3;
 
-/// What the casts of one tensor have seen, and the scale that follows from it.
+/// What casts saw. Counts are of elements.
+struct Fp8CastCounts {
+  std::int64_t elements = 0;
+  std::int64_t overflowed = 0;   ///< beyond the format's largest number, saturated
+  std::int64_t underflowed = 0;  ///< not zero before, zero after
+};
+
+/// What the casts of one tensor have seen up to the last step that has ended, and the scale that
+/// follows from it. What they see of a step under way is in the device's memory.
 struct Fp8Tensor {
-  float scale = 1;            ///< of this step, for delayed scaling
+  float scale = 1;            ///< for delayed scaling
   bool has_scale = false;     ///< false until one step has been seen
-  float amax = 0;             ///< largest magnitude of this step so far
-  std::deque<float> history;  ///< of the last steps, newest first
-  Fp8CastCounts counts;       ///< of this step
-  Fp8CastCounts last_counts;  ///< of the last step that has ended
+  std::deque<float> history;  ///< largest magnitudes of the last steps, newest first
+  Fp8CastCounts last_counts;  ///< of the last step
 };
 
 struct LinearId {
@@ -37,14 +43,17 @@ struct LinearId {
 /// operands are scaled and cast, x and w to E4M3, the gradient of y to E5M2; the product of the
 /// scales is taken out of the fp32 sum. A tensor's scale does not change within a step under
 /// delayed scaling, so that what is recomputed has the same bits as what was computed.
+///
+/// Scales, largest magnitudes and counts are in the device's memory: nothing waits for the device
+/// but end_step.
 class LinearProducts {
  public:
   /// `bf16_layers`: those of this rank's layers that stay out of fp8.
-  LinearProducts(Kernels& kernels, Workspace& workspace, Precision precision,
+  LinearProducts(Kernels& kernels, DeviceMemory& memory, Workspace& workspace, Precision precision,
                  const Fp8Options& options, int layers, std::vector<bool> bf16_layers);
 
-  /// y = x w^T
-  void forward(LinearId id, const Matrix& x, const Matrix& w, const Matrix& y);
+  /// y = x w^T + bias, which may be empty
+  void forward(LinearId id, const Matrix& x, const Matrix& w, const Matrix& bias, const Matrix& y);
   /// d_x = d_y w
   void input_gradient(LinearId id, const Matrix& d_y, const Matrix& w, const Matrix& d_x);
   /// d_w += d_y^T x, fp32
@@ -52,11 +61,12 @@ class LinearProducts {
 
   bool uses_fp8() const { return precision_ == Precision::fp8; }
 
-  /// Largest magnitudes of this step, one for each tensor in a fixed order: ranks that hold parts
-  /// of the same tensors take the maximum of them before end_step. Empty without fp8.
-  std::vector<float> step_maxima() const;
-  /// Sets the next step's scales from `maxima`, and starts counting anew.
-  void end_step(const std::vector<float>& maxima);
+  /// Largest magnitudes of this step, fp32 [1, tensors] in a fixed order, in the device's memory:
+  /// ranks that hold parts of the same tensors put the maximum of theirs into its place before
+  /// end_step. Without fp8: [1, 0].
+  Matrix step_maxima() const;
+  /// Fetches maxima and counts, sets the next step's scales, and starts counting anew.
+  void end_step();
 
   const Fp8Tensor& tensor(LinearId id, Fp8Operand operand) const;
   /// The histories, for saving and resuming: [tensor][step], newest first, -1 where there is none.
@@ -64,14 +74,24 @@ class LinearProducts {
   void set_histories(const std::vector<float>& histories);
 
  private:
-  struct Cast {
-    Matrix values;  ///< fp8
-    float inverse_scale = 1;
+  struct Operand {
+    Fp8Operand kind;
+    Matrix values;
+    Transpose transpose;
   };
-  Cast cast(LinearId id, Fp8Operand operand, const Matrix& x);
-  Fp8Tensor& mutable_tensor(LinearId id, Fp8Operand operand);
+  /// c = op(a) op(b), + bias or accumulated
+  void multiply(LinearId id, Operand a, Operand b, const Matrix& c, Accumulate accumulate,
+                const Matrix& bias = {});
+  /// Makes it fp8. `stored`: how its rows shall run. Returns its inverse scale.
+  Matrix cast(LinearId id, Operand& operand, Transpose stored);
+  std::size_t index_of(LinearId id, Fp8Operand operand) const;
   bool in_fp8(LinearId id) const;
-  void set_scale(Fp8Tensor& tensor, std::size_t index);
+  void set_scale(std::size_t index);
+  void upload_scales();
+
+  // In the device's memory, a tensor a row.
+  Matrix scales() const;  ///< fp32 [tensors, 2], as Fp8Cast's
+  Matrix counts() const;  ///< fp64 [tensors, 3], as Fp8Cast's
 
   Kernels& kernels_;
   Workspace& workspace_;
@@ -79,6 +99,8 @@ class LinearProducts {
   Fp8Options options_;
   std::vector<bool> bf16_layers_;
   std::vector<Fp8Tensor> tensors_;  ///< [layer][role][operand]
+  Buffer scales_;
+  Buffer seen_;  ///< counts, then maxima: what a step adds up and its end fetches
 };
 
 }  // namespace kumihimo

@@ -20,9 +20,9 @@ class MeasuredKernels final : public Kernels {
     kernels_->download(in, host);
   }
   void matmul(const Matrix& a, Transpose transpose_a, const Matrix& b, Transpose transpose_b,
-              const Matrix& c, Accumulate accumulate, float alpha) override {
+              const Matrix& c, Accumulate accumulate, const ProductEpilogue& epilogue) override {
     const StepRecorder::Span span(recorder_, Activity::matmul);
-    kernels_->matmul(a, transpose_a, b, transpose_b, c, accumulate, alpha);
+    kernels_->matmul(a, transpose_a, b, transpose_b, c, accumulate, epilogue);
   }
   void add_bias(const Matrix& x, const Matrix& bias) override {
     const StepRecorder::Span span(recorder_, Activity::elementwise);
@@ -148,14 +148,16 @@ class MeasuredKernels final : public Kernels {
     const StepRecorder::Span span(recorder_, Activity::optimizer);
     kernels_->sgd(step, gradient, master, m, weights);
   }
-  float absolute_maximum(const Matrix& x) override {
+  void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override {
     const StepRecorder::Span span(recorder_, Activity::elementwise);
-    return kernels_->absolute_maximum(x);
+    kernels_->fp8_scales(x, format, scales);
   }
-  Fp8CastCounts cast_to_fp8(const Matrix& x, float scale, const Matrix& out) override {
+  void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
+                   const Matrix& out) override {
     const StepRecorder::Span span(recorder_, Activity::elementwise);
-    return kernels_->cast_to_fp8(x, scale, out);
+    kernels_->cast_to_fp8(x, transpose, cast, out);
   }
+  bool sums_fp8_along_rows() const override { return kernels_->sums_fp8_along_rows(); }
 
  private:
   std::unique_ptr<Kernels> kernels_;

@@ -79,9 +79,9 @@ Trainer::Trainer(World& world, const TrainingOptions& options, ReadSamples read_
   states_ =
       std::make_unique<ModelStates>(options_, std::move(units), plan.use_order, plan.gradient_uses,
                                     memory_, *kernels_, workspace_, groups_);
-  products_ = std::make_unique<LinearProducts>(*kernels_, workspace_, options_.layout.precision,
-                                               options_.fp8, static_cast<int>(layers.size()),
-                                               bf16_layers(options_, layers));
+  products_ = std::make_unique<LinearProducts>(
+      *kernels_, memory_, workspace_, options_.layout.precision, options_.fp8,
+      static_cast<int>(layers.size()), bf16_layers(options_, layers));
   pipeline_ =
       std::make_unique<Pipeline>(options_, shape_, std::move(plan), memory_, *kernels_, workspace_,
                                  *states_, *products_, groups_, recorder_, passes_);
@@ -146,14 +146,10 @@ double Trainer::clip(double norm) const {
 
 /// Ranks that hold parts of one tensor agree on its largest magnitude.
 void Trainer::end_fp8_step() {
-  std::vector<float> maxima = products_->step_maxima();
-  if (maxima.empty()) return;
-  const Workspace::Scope scope(workspace_);
-  const Matrix numbers = workspace_.take(1, std::ssize(maxima), DType::fp32);
-  kernels_->upload(maxima.data(), numbers);
-  groups_.stage_peers->all_reduce(numbers, Reduction::max);
-  kernels_->download(numbers, maxima.data());
-  products_->end_step(maxima);
+  const Matrix maxima = products_->step_maxima();
+  if (maxima.elements() == 0) return;
+  groups_.stage_peers->all_reduce(maxima, Reduction::max);
+  products_->end_step();
 }
 
 void Trainer::reduce_over_all(std::vector<double>& values, Reduction reduction) {

@@ -75,7 +75,4 @@ std::int64_t micro_batches_per_step(const TrainingOptions& options);
 /// How activations and weights are stored: fp32, or bf16 (fp8 casts the operands of its products).
 DType storage_dtype(Precision precision);
 
-/// Whether products wait for what their casts have seen before they go on.
-bool casts_wait_for_device(Precision precision);
-
 }  // namespace kumihimo

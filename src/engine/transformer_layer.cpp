@@ -41,9 +41,10 @@ void TransformerLayer::attention(const LayerActivations& saved) const {
 Matrix TransformerLayer::row_parallel(LinearRole role, const Matrix& x, const Matrix& weight,
                                       const Matrix& bias) const {
   const Matrix partial = workspace_.take(shape_.tokens, shape_.hidden, shape_.dtype);
-  products_.forward(id(role), x, weight, partial);
+  const bool alone = tensor_.group().size() == 1;  // else the bias would be added by every rank
+  products_.forward(id(role), x, weight, alone ? bias : Matrix{}, partial);
   const Matrix sum = tensor_.reduced(partial);
-  if (!bias.empty()) kernels_.add_bias(sum, bias);
+  if (!alone && !bias.empty()) kernels_.add_bias(sum, bias);
   return sum;
 }
 
@@ -55,8 +56,7 @@ void TransformerLayer::attention_half(const LayerParameters& weights,
                         weights.attention_norm_bias, saved[Saved::normed_input],
                         saved.attention_norm());
   products_.forward(id(LinearRole::qkv), tensor_.gathered(saved[Saved::normed_input]), weights.qkv,
-                    saved[Saved::qkv]);
-  if (!weights.qkv_bias.empty()) kernels_.add_bias(saved[Saved::qkv], weights.qkv_bias);
+                    weights.qkv_bias, saved[Saved::qkv]);
   rotate(saved[Saved::qkv], false);
   attention(saved);
   const Matrix delta = row_parallel(LinearRole::output, saved[Saved::attention_output],
@@ -71,8 +71,7 @@ void TransformerLayer::mlp_half(const LayerParameters& weights,
                                 const LayerActivations& saved) const {
   const Workspace::Scope scope(workspace_);
   products_.forward(id(LinearRole::up), tensor_.gathered(saved[Saved::normed_middle]), weights.up,
-                    saved[Saved::up]);
-  if (!weights.up_bias.empty()) kernels_.add_bias(saved[Saved::up], weights.up_bias);
+                    weights.up_bias, saved[Saved::up]);
   if (shape_.activation == Activation::swiglu) {
     kernels_.swiglu_forward(saved[Saved::up], saved[Saved::activated]);
   } else {

@@ -54,7 +54,12 @@ class TimedProduct {
     const Matrix uploaded = workspace.take(x.rows, x.cols, DType::fp32);
     kernels_.upload(values.data(), uploaded);
     if (x.dtype == DType::fp8_e4m3) {
-      kernels_.cast_to_fp8(uploaded, 1, x);
+      const Fp8Cast cast{workspace.take(1, 2, DType::fp32), workspace.take(1, 1, DType::fp32),
+                         workspace.take(1, 3, DType::fp64)};
+      kernels_.fill(cast.scales, 1);
+      kernels_.fill(cast.maximum, 0);
+      kernels_.fill(cast.counts, 0);
+      kernels_.cast_to_fp8(uploaded, Transpose::no, cast, x);
     } else {
       kernels_.copy(uploaded, x);
     }

@@ -89,4 +89,14 @@ constexpr float from_fp8(const Fp8Format& format, std::uint8_t code) {
   return (code & 0x80) != 0 ? -magnitude : magnitude;
 }
 
+/// The largest power of two that does not take `amax` beyond the format's largest number, so that
+/// scaling itself rounds nothing; 1 where amax is 0, infinite or NaN. At most 2^126, whose inverse
+/// is still a normal number.
+constexpr float fp8_scale(const Fp8Format& format, float amax) {
+  if (!(amax > 0) || amax > std::numeric_limits<float>::max()) return 1;
+  const float ratio = format.largest / amax;
+  if (ratio >= power_of_two(126)) return power_of_two(126);
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(ratio) & 0x7f80'0000);  // no mantissa
+}
+
 }  // namespace kumihimo

@@ -59,11 +59,24 @@ struct AttentionSaved {
   Matrix log_sum_exp;    ///< flash: fp32 [tokens, heads]
 };
 
-/// fp8: what a cast saw. Counts are of elements.
-struct Fp8CastCounts {
-  std::int64_t elements = 0;
-  std::int64_t overflowed = 0;   ///< beyond the format's largest number, saturated
-  std::int64_t underflowed = 0;  ///< not zero before, zero after
+/// What is done to the sums of a product before they are stored:
+///   c = alpha scale_a scale_b op(a) op(b) (+ c if accumulated) + bias
+struct ProductEpilogue {
+  float alpha = 1;
+  /// Of fp8 operands: fp32 [1, 1] in the device's memory, powers of two; empty: 1.
+  Matrix scale_a, scale_b;
+  /// [1, columns of c], of c's dtype, added to every row, to the sum or to what the sum was rounded
+  /// to; empty: none. Not of a product that is accumulated.
+  Matrix bias;
+};
+
+/// fp8: what a tensor's casts scale with and what they have seen, in the device's memory, so that
+/// nobody waits for it.
+struct Fp8Cast {
+  Matrix scales;   ///< fp32 [1, 2]: the scale, a power of two, and its inverse
+  Matrix maximum;  ///< fp32 [1, 1], accumulated: the largest magnitude; NaN once an element was NaN
+  Matrix counts;   ///< fp64 [1, 3], accumulated: elements, those that overflowed (beyond the
+                   ///< format's largest number, saturated), that underflowed (zero, but not before)
 };
 
 /// One update of AdamW with decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101):
@@ -104,11 +117,12 @@ class Kernels {
 
   // --- Matrix products
 
-  /// c = alpha op(a) op(b) (+ c if accumulated). a and b: both fp32, both bf16, or both fp8 (the
-  /// two formats mix). c: fp32 or bf16; fp32 when accumulated. Sums are fp32.
+  /// c = op(a) op(b), with what the epilogue says (+ c if accumulated). a and b: both fp32, both
+  /// bf16, or both fp8 (the two formats mix). c: fp32 or bf16; fp32 when accumulated. Sums are
+  /// fp32.
   virtual void matmul(const Matrix& a, Transpose transpose_a, const Matrix& b,
                       Transpose transpose_b, const Matrix& c, Accumulate accumulate,
-                      float alpha = 1) = 0;
+                      const ProductEpilogue& epilogue = {}) = 0;
 
   /// x += bias in every row, in place. bias: [1, features].
   virtual void add_bias(const Matrix& x, const Matrix& bias) = 0;
@@ -218,10 +232,17 @@ class Kernels {
 
   // --- fp8
 
-  /// The largest magnitude; NaN if any element is NaN.
-  virtual float absolute_maximum(const Matrix& x) = 0;
-  /// out (fp8) = x * scale, rounded to nearest even and saturated at the format's largest number.
-  virtual Fp8CastCounts cast_to_fp8(const Matrix& x, float scale, const Matrix& out) = 0;
+  /// scales, fp32 [1, 2], become those of x's own largest magnitude, which is not kept: the largest
+  /// power of two at which it does not overflow `format`, and its inverse; 1 and 1 where it is 0,
+  /// infinite or NaN. See fp8_scale (tensor/float_formats.hpp).
+  virtual void fp8_scales(const Matrix& x, DType format, const Matrix& scales) = 0;
+  /// out (fp8) = op(x) times the scale, rounded to nearest even and saturated at the format's
+  /// largest number. Adds to the maximum and the counts of `cast`, of x before it is scaled.
+  virtual void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
+                           const Matrix& out) = 0;
+  /// Whether products are fastest of fp8 operands whose rows run along what is summed over: a not
+  /// transposed, b transposed. matmul takes every order.
+  virtual bool sums_fp8_along_rows() const = 0;
 };
 
 enum class Backend : std::uint8_t { reference, cpu, cuda };

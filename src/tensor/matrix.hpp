@@ -36,6 +36,8 @@ constexpr std::string_view to_string(DType dtype) {
   return "?";
 }
 
+constexpr bool is_fp8(DType dtype) { return dtype == DType::fp8_e4m3 || dtype == DType::fp8_e5m2; }
+
 /// A row-major matrix somewhere in a rank's memory: a view, which owns nothing. Tensors of more
 /// dimensions are matrices of tokens x features here; kernels that need more are told the rest.
 struct Matrix {

@@ -21,7 +21,6 @@ def said(name, status, seconds="", gibibytes=""):
             "predicted_memory_gb": gibibytes}
 
 
-
 class Reports:
     def __init__(self):
         self.rows = {}

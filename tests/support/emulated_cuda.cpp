@@ -21,9 +21,22 @@ class EmulatedCudaKernels final : public emulated_cuda::SimtKernels {
   void download(const Matrix& in, void* host) override { products_->download(in, host); }
 
   void matmul(const Matrix& a, Transpose transpose_a, const Matrix& b, Transpose transpose_b,
-              const Matrix& c, Accumulate accumulate, float alpha) override {
-    products_->matmul(a, transpose_a, b, transpose_b, c, accumulate, alpha);
+              const Matrix& c, Accumulate accumulate, const ProductEpilogue& epilogue) override {
+    if (!is_fp8(a.dtype)) {
+      return products_->matmul(a, transpose_a, b, transpose_b, c, accumulate, epilogue);
+    }
+    // As a GPU without products of fp8 does it.
+    const Workspace::Scope scope(workspace());
+    const auto widened = [&](const Matrix& x, const Matrix& scale) {
+      const Matrix wide = workspace().take(x.rows, x.cols, DType::bf16);
+      widen_fp8(x, scale, wide);
+      return wide;
+    };
+    products_->matmul(widened(a, epilogue.scale_a), transpose_a, widened(b, epilogue.scale_b),
+                      transpose_b, c, accumulate, {.alpha = epilogue.alpha, .bias = epilogue.bias});
   }
+  /// As on Hopper, so that the casts that transpose are run.
+  bool sums_fp8_along_rows() const override { return true; }
 
  protected:
   void batched_matmul(std::int64_t count, const emulated_cuda::MatrixBatch& a,
@@ -36,7 +49,8 @@ class EmulatedCudaKernels final : public emulated_cuda::SimtKernels {
       return matrix;
     };
     for (std::int64_t i = 0; i < count; ++i) {
-      matmul(number(a, i), transpose_a, number(b, i), transpose_b, number(c, i), accumulate, alpha);
+      matmul(number(a, i), transpose_a, number(b, i), transpose_b, number(c, i), accumulate,
+             {alpha});
     }
   }
 

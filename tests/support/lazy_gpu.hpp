@@ -48,18 +48,10 @@ class LazyKernels final : public Kernels {
     queue_.synchronize();
     kernels_->download(in, host);
   }
-  float absolute_maximum(const Matrix& x) override {
-    queue_.synchronize();
-    return kernels_->absolute_maximum(x);
-  }
-  Fp8CastCounts cast_to_fp8(const Matrix& x, float scale, const Matrix& out) override {
-    queue_.synchronize();
-    return kernels_->cast_to_fp8(x, scale, out);
-  }
 
   void matmul(const Matrix& a, Transpose transpose_a, const Matrix& b, Transpose transpose_b,
-              const Matrix& c, Accumulate accumulate, float alpha) override {
-    later([=, this] { kernels_->matmul(a, transpose_a, b, transpose_b, c, accumulate, alpha); });
+              const Matrix& c, Accumulate accumulate, const ProductEpilogue& epilogue) override {
+    later([=, this] { kernels_->matmul(a, transpose_a, b, transpose_b, c, accumulate, epilogue); });
   }
   void add_bias(const Matrix& x, const Matrix& bias) override {
     later([=, this] { kernels_->add_bias(x, bias); });
@@ -167,6 +159,14 @@ class LazyKernels final : public Kernels {
            const Matrix& weights) override {
     later([=, this] { kernels_->sgd(step, gradient, master, m, weights); });
   }
+  void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override {
+    later([=, this] { kernels_->fp8_scales(x, format, scales); });
+  }
+  void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
+                   const Matrix& out) override {
+    later([=, this] { kernels_->cast_to_fp8(x, transpose, cast, out); });
+  }
+  bool sums_fp8_along_rows() const override { return kernels_->sums_fp8_along_rows(); }
 
  private:
   void later(std::function<void()> task) { queue_.give(std::move(task)); }

@@ -92,9 +92,11 @@ class MirroredKernels final : public Kernels {
   }
 
   void matmul(const Matrix& a, Transpose transpose_a, const Matrix& b, Transpose transpose_b,
-              const Matrix& c, Accumulate accumulate, float alpha) override {
-    run({a, b, c}, [&](const Mirror& on) {
-      kernels_->matmul(on(a), transpose_a, on(b), transpose_b, on(c), accumulate, alpha);
+              const Matrix& c, Accumulate accumulate, const ProductEpilogue& epilogue) override {
+    const auto& [alpha, scale_a, scale_b, bias] = epilogue;
+    run({a, b, c, scale_a, scale_b, bias}, [&](const Mirror& on) {
+      kernels_->matmul(on(a), transpose_a, on(b), transpose_b, on(c), accumulate,
+                       {alpha, on(scale_a), on(scale_b), on(bias)});
     });
   }
   void add_bias(const Matrix& x, const Matrix& bias) override {
@@ -232,16 +234,17 @@ class MirroredKernels final : public Kernels {
       kernels_->sgd(step, on(gradient), on(master), on(m), on(weights));
     });
   }
-  float absolute_maximum(const Matrix& x) override {
-    float result = 0;
-    run({x}, [&](const Mirror& on) { result = kernels_->absolute_maximum(on(x)); });
-    return result;
+  void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override {
+    run({x, scales}, [&](const Mirror& on) { kernels_->fp8_scales(on(x), format, on(scales)); });
   }
-  Fp8CastCounts cast_to_fp8(const Matrix& x, float scale, const Matrix& out) override {
-    Fp8CastCounts result;
-    run({x, out}, [&](const Mirror& on) { result = kernels_->cast_to_fp8(on(x), scale, on(out)); });
-    return result;
+  void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
+                   const Matrix& out) override {
+    run({x, cast.scales, cast.maximum, cast.counts, out}, [&](const Mirror& on) {
+      kernels_->cast_to_fp8(on(x), transpose, {on(cast.scales), on(cast.maximum), on(cast.counts)},
+                            on(out));
+    });
   }
+  bool sums_fp8_along_rows() const override { return kernels_->sums_fp8_along_rows(); }
 
  private:
   template <class Call>

@@ -5,6 +5,7 @@
 
 #include "base/check.hpp"
 #include "tensor/cpu/elements.hpp"
+#include "tensor/fp8_cast.hpp"
 
 namespace kumihimo {
 namespace cpu {
@@ -31,8 +32,10 @@ void CpuKernels::download(const Matrix& in, void* host) {
 
 void CpuKernels::matmul(const Matrix& a, Transpose transpose_a, const Matrix& b,
                         Transpose transpose_b, const Matrix& c, Accumulate accumulate,
-                        float alpha) {
-  products_.multiply(a, transpose_a, b, transpose_b, c, accumulate, alpha);
+                        const ProductEpilogue& epilogue) {
+  check_bias(epilogue, c, accumulate);
+  products_.multiply(a, transpose_a, b, transpose_b, c, accumulate, factor_of(epilogue));
+  if (!epilogue.bias.empty()) add_bias(c, epilogue.bias);
 }
 
 }  // namespace cpu

@@ -5,15 +5,16 @@
 #include "base/check.hpp"
 #include "tensor/cpu/cpu_kernels.hpp"
 #include "tensor/cpu/elements.hpp"
-#include "tensor/float_formats.hpp"
+#include "tensor/fp8_cast.hpp"
 
-#ifndef KUMIHIMO_TENSOR_CPU_MISFITS
-#define KUMIHIMO_TENSOR_CPU_MISFITS
+#ifndef KUMIHIMO_TENSOR_CPU_CAST_REPORT
+#define KUMIHIMO_TENSOR_CPU_CAST_REPORT
 namespace kumihimo::cpu {
 namespace {
 
-/// Elements of a cast that did not fit.
-struct Misfits {
+/// What a cast saw of its elements.
+struct CastReport {
+  std::uint32_t largest_magnitude = 0;  ///< bits, as below
   std::int64_t overflowed = 0, underflowed = 0;
 };
 
@@ -32,6 +33,10 @@ namespace kumihimo::cpu::HWY_NAMESPACE {
 
 using ByteTag = hn::Rebind<std::uint8_t, FloatTag>;
 
+HWY_INLINE Bits magnitude_bits_of(Floats v) {
+  return hn::And(bits_of(v), hn::Set(BitTag(), 0x7fff'ffff));
+}
+
 /// The largest magnitude as the bits of a float. Bits of magnitudes are in the order of the
 /// magnitudes, and those of a NaN above all of them.
 std::uint32_t largest_magnitude_rows(const Matrix& x) {
@@ -42,7 +47,7 @@ std::uint32_t largest_magnitude_rows(const Matrix& x) {
     for (std::int64_t row = 0; row < x.rows; ++row) {
       const T* from = row_of<T>(x, row);
       over(x.cols, [&](std::size_t i, auto io) HWY_ATTR {
-        largest = hn::Max(largest, hn::And(bits_of(io.load(from + i)), hn::Set(d, 0x7fff'ffff)));
+        largest = hn::Max(largest, magnitude_bits_of(io.load(from + i)));
       });
     }
   });
@@ -78,10 +83,11 @@ HWY_INLINE Bits fp8_codes(const Fp8Format& format, Floats value) {
   return hn::Or(code, sign);
 }
 
-Misfits cast_rows(const Matrix& x, float scale, const Matrix& out) {
-  const Fp8Format& format = out.dtype == DType::fp8_e4m3 ? fp8_e4m3_format : fp8_e5m2_format;
+CastReport cast_rows(const Matrix& x, float scale, const Matrix& out) {
+  const Fp8Format& format = fp8_format_of(out.dtype);
   const FloatTag d;
-  Misfits misfits;
+  CastReport report;
+  Bits largest = hn::Zero(BitTag());
   with_type(x.dtype, [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
     for (std::int64_t row = 0; row < x.rows; ++row) {
@@ -89,6 +95,7 @@ Misfits cast_rows(const Matrix& x, float scale, const Matrix& out) {
       std::uint8_t* to = row_of<std::uint8_t>(out, row);
       over(x.cols, [&](std::size_t i, auto io) HWY_ATTR {
         const Floats v = io.load(from + i);
+        largest = hn::Max(largest, magnitude_bits_of(v));
         const Floats scaled = hn::Mul(v, all(scale));
         const Bits codes = fp8_codes(format, scaled);
         // Lanes beyond the row are zero, which fits.
@@ -96,22 +103,23 @@ Misfits cast_rows(const Matrix& x, float scale, const Matrix& out) {
         const Bits without_sign = hn::And(codes, hn::Set(BitTag(), 0x7f));
         const auto vanished = hn::RebindMask(d, hn::Eq(without_sign, hn::Zero(BitTag())));
         const auto underflows = hn::And(vanished, hn::Ne(v, zeros()));
-        misfits.overflowed += static_cast<std::int64_t>(hn::CountTrue(d, overflows));
-        misfits.underflowed += static_cast<std::int64_t>(hn::CountTrue(d, underflows));
+        report.overflowed += static_cast<std::int64_t>(hn::CountTrue(d, overflows));
+        report.underflowed += static_cast<std::int64_t>(hn::CountTrue(d, underflows));
         std::uint8_t bytes[lanes];
         hn::StoreU(hn::U8FromU32(codes), ByteTag(), bytes);
         std::memcpy(to + i, bytes, std::min(lanes, static_cast<std::size_t>(x.cols) - i));
       });
     }
   });
-  return misfits;
+  report.largest_magnitude = hn::GetLane(hn::MaxOfLanes(BitTag(), largest));
+  return report;
 }
 
 /// bf16 of fp8. Exponent and mantissa, moved to where a float has them, make a float that is too
 /// small by the difference of the biases alone; subnormals too, for it is then subnormal itself.
 void widen_rows(const Matrix& in, const Matrix& out) {
   const BitTag d;
-  const Fp8Format& format = in.dtype == DType::fp8_e4m3 ? fp8_e4m3_format : fp8_e5m2_format;
+  const Fp8Format& format = fp8_format_of(in.dtype);
   const int dropped_bits = 23 - format.mantissa_bits;
   const Floats rebias = all(power_of_two(127 - format.exponent_bias));
   for (std::int64_t row = 0; row < in.rows; ++row) {
@@ -143,7 +151,21 @@ HWY_EXPORT(largest_magnitude_rows);
 HWY_EXPORT(cast_rows);
 HWY_EXPORT(widen_rows);
 
-bool is_fp8(DType dtype) { return dtype == DType::fp8_e4m3 || dtype == DType::fp8_e5m2; }
+void raise(std::atomic<std::uint32_t>& largest, std::uint32_t found) {
+  std::uint32_t before = largest.load();
+  while (before < found && !largest.compare_exchange_weak(before, found)) {
+  }
+}
+
+void transpose_bytes(const Matrix& in, const Matrix& out) {
+  const auto* from = static_cast<const std::uint8_t*>(in.data);
+  auto* to = static_cast<std::uint8_t*>(out.data);
+  for (std::int64_t row = 0; row < in.rows; ++row) {
+    for (std::int64_t col = 0; col < in.cols; ++col) {
+      to[col * out.stride + row] = from[row * in.stride + col];
+    }
+  }
+}
 
 }  // namespace
 
@@ -159,32 +181,45 @@ void widen(const Team& team, const Matrix& in, const Matrix& out) {
 
 // Maxima and counts are the same in any order, so the pieces of a team may meet in atomics.
 
-float CpuKernels::absolute_maximum(const Matrix& x) {
+void CpuKernels::fp8_scales(const Matrix& x, DType format, const Matrix& scales) {
   KUMIHIMO_CHECK(x.dtype == DType::fp32 || x.dtype == DType::bf16);
+  check_scales(scales);
   std::atomic<std::uint32_t> largest = 0;
   team_.for_elements(
       [&](const Matrix& part) {
-        const std::uint32_t found = HWY_DYNAMIC_DISPATCH(largest_magnitude_rows)(part);
-        std::uint32_t before = largest.load();
-        while (before < found && !largest.compare_exchange_weak(before, found)) {
-        }
+        raise(largest, HWY_DYNAMIC_DISPATCH(largest_magnitude_rows)(part));
       },
       x);
-  return std::bit_cast<float>(largest.load());
+  auto* const values = static_cast<float*>(scales.data);
+  values[0] = fp8_scale(fp8_format_of(format), std::bit_cast<float>(largest.load()));
+  values[1] = 1 / values[0];
 }
 
-Fp8CastCounts CpuKernels::cast_to_fp8(const Matrix& x, float scale, const Matrix& out) {
+void CpuKernels::cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
+                             const Matrix& out) {
   KUMIHIMO_CHECK(x.dtype == DType::fp32 || x.dtype == DType::bf16);
-  KUMIHIMO_CHECK(same_shape(x, out) && is_fp8(out.dtype));
+  check_cast(x, transpose, cast, out);
+  const Workspace::Scope scope(workspace_);
+  const bool turned = transpose == Transpose::yes;
+  const Matrix codes = turned ? workspace_.take(x.rows, x.cols, out.dtype) : out;
+  const float scale = *static_cast<const float*>(cast.scales.data);
+  auto& maximum = *static_cast<float*>(cast.maximum.data);
+  std::atomic<std::uint32_t> largest = std::bit_cast<std::uint32_t>(maximum) & 0x7fff'ffff;
   std::atomic<std::int64_t> overflowed = 0, underflowed = 0;
   team_.for_elements(
       [&](const Matrix& from, const Matrix& to) {
-        const Misfits misfits = HWY_DYNAMIC_DISPATCH(cast_rows)(from, scale, to);
-        overflowed += misfits.overflowed;
-        underflowed += misfits.underflowed;
+        const CastReport report = HWY_DYNAMIC_DISPATCH(cast_rows)(from, scale, to);
+        raise(largest, report.largest_magnitude);
+        overflowed += report.overflowed;
+        underflowed += report.underflowed;
       },
-      x, out);
-  return {x.elements(), overflowed, underflowed};
+      x, codes);
+  if (turned) transpose_bytes(codes, out);
+  maximum = std::bit_cast<float>(largest.load());
+  auto* const counts = static_cast<double*>(cast.counts.data);
+  counts[0] += static_cast<double>(x.elements());
+  counts[1] += static_cast<double>(overflowed.load());
+  counts[2] += static_cast<double>(underflowed.load());
 }
 
 }  // namespace kumihimo::cpu

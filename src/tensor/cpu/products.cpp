@@ -14,8 +14,6 @@ namespace {
 
 using dnnl::memory;
 
-bool is_fp8(DType dtype) { return dtype == DType::fp8_e4m3 || dtype == DType::fp8_e5m2; }
-
 bool transposed(Transpose transpose) { return transpose == Transpose::yes; }
 
 /// rows x cols of op(matrix), where the stored matrix has rows `stride` apart.

@@ -58,7 +58,7 @@ class Products {
  public:
   Products(Workspace& workspace, const Team& team);
 
-  /// As Kernels::matmul.
+  /// As Kernels::matmul, with no epilogue but alpha.
   void multiply(const Matrix& a, Transpose transpose_a, const Matrix& b, Transpose transpose_b,
                 const Matrix& c, Accumulate accumulate, float alpha);
 

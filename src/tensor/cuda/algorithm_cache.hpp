@@ -11,7 +11,7 @@
 namespace kumihimo::cuda {
 
 /// Everything about a matrix product that decides which algorithm is fast, or possible.
-using ProductKey = std::array<std::int64_t, 18>;
+using ProductKey = std::array<std::int64_t, 19>;
 
 struct ProductAlgorithm {
   cublasLtMatmulAlgo_t algorithm{};

@@ -4,13 +4,11 @@
 #include <utility>
 
 #include "base/check.hpp"
-#include "tensor/cuda/fp8_operands.hpp"
+#include "tensor/fp8_cast.hpp"
 #include "tensor/gpu_attention.hpp"
 
 namespace kumihimo::cuda {
 namespace {
-
-bool is_fp8(DType dtype) { return dtype == DType::fp8_e4m3 || dtype == DType::fp8_e5m2; }
 
 /// What the library's fp8 products ask of an operand: rows of whole 16 bytes.
 bool is_aligned(const Matrix& x) {
@@ -55,58 +53,58 @@ void CudaKernels::download(const Matrix& in, void* host) {
 
 void CudaKernels::matmul(const Matrix& a, Transpose transpose_a, const Matrix& b,
                          Transpose transpose_b, const Matrix& c, Accumulate accumulate,
-                         float alpha) {
-  Product product{a, b, c, transpose_a, transpose_b, accumulate, alpha};
+                         const ProductEpilogue& epilogue) {
+  check_bias(epilogue, c, accumulate);
+  Product product{a, b, c, transpose_a, transpose_b, accumulate, epilogue.alpha};
+  product.bias = epilogue.bias;
   const std::int64_t depth = transpose_a == Transpose::yes ? a.rows : a.cols;
   if (depth == 0) {  // a sum of nothing
     if (accumulate == Accumulate::no) fill(c, 0);
+    if (!epilogue.bias.empty()) add_bias(c, epilogue.bias);
     return;
   }
-  if (is_fp8(a.dtype)) return matmul_fp8(product);
-  products_.run(product, workspace());
-}
-
-/// Brings the operands into the one order of which Hopper's fp8 products are made: rows of both run
-/// along what is summed over. Where the GPU or the shape has none, the operands become bf16, which
-/// holds every fp8 number: the sums are the same but for their order.
-void CudaKernels::matmul_fp8(Product product) {
   const Workspace::Scope scope(workspace());
-  if (!has_fp8_products() || !is_aligned(product.a) || !is_aligned(product.b) ||
-      !is_aligned(product.c)) {
-    const auto widened = [&](const Matrix& x) {
+  if (is_fp8(a.dtype) && has_fp8_product(product)) {
+    product.scale_a = static_cast<const float*>(epilogue.scale_a.data);
+    product.scale_b = static_cast<const float*>(epilogue.scale_b.data);
+  } else if (is_fp8(a.dtype)) {
+    const auto widened = [&](const Matrix& x, const Matrix& scale) {
       const Matrix wide = workspace().take(x.rows, x.cols, DType::bf16);
-      widen_fp8(x, wide, queue_->stream());
+      widen_fp8(x, scale, wide);
       return wide;
     };
     use_device(queue_->ordinal());
-    product.a = widened(product.a);
-    product.b = widened(product.b);
-    return products_.run(product, workspace());
+    product.a = widened(a, epilogue.scale_a);
+    product.b = widened(b, epilogue.scale_b);
   }
+  if (!products_.run(product, workspace())) {
+    product.bias = {};
+    KUMIHIMO_CHECK(products_.run(product, workspace()));
+    add_bias(c, epilogue.bias);
+  }
+}
+
+/// Where the GPU, the shape or the order of the operands has none, the operands become bf16, which
+/// holds every fp8 number: the sums are the same but for their order.
+bool CudaKernels::has_fp8_product(const Product& product) const {
+  const bool along_rows =
+      product.transpose_a == Transpose::no && product.transpose_b == Transpose::yes;
+  return has_fp8_products() && (along_rows || !sums_fp8_along_rows()) && is_aligned(product.a) &&
+         is_aligned(product.b) && is_aligned(product.c);
+}
+
+/// Hopper's fp8 products are made of no others.
+bool CudaKernels::sums_fp8_along_rows() const {
   constexpr int first_with_any_order = 10;
-  if (facts_.major < first_with_any_order) {
-    const auto transposed = [&](const Matrix& x) {
-      const Matrix turned = workspace().take(x.cols, x.rows, x.dtype);
-      transpose_fp8(x, turned, queue_->stream());
-      return turned;
-    };
-    use_device(queue_->ordinal());
-    if (std::exchange(product.transpose_a, Transpose::no) == Transpose::yes) {
-      product.a = transposed(product.a);
-    }
-    if (std::exchange(product.transpose_b, Transpose::yes) == Transpose::no) {
-      product.b = transposed(product.b);
-    }
-  }
-  products_.run(product, workspace());
+  return has_fp8_products() && facts_.major < first_with_any_order;
 }
 
 void CudaKernels::batched_matmul(std::int64_t count, const MatrixBatch& a, Transpose transpose_a,
                                  const MatrixBatch& b, Transpose transpose_b, const MatrixBatch& c,
                                  Accumulate accumulate, float alpha) {
-  products_.run({a.first, b.first, c.first, transpose_a, transpose_b, accumulate, alpha, count,
-                 a.step, b.step, c.step},
-                workspace());
+  const Product product{a.first, b.first, c.first, transpose_a, transpose_b, accumulate,
+                        alpha,   count,   a.step,  b.step,      c.step};
+  KUMIHIMO_CHECK(products_.run(product, workspace()));
 }
 
 /// Heads that only the library takes here, and it has no kernel for them after all: what the flags

@@ -22,7 +22,8 @@ class CudaKernels final : public SimtKernels {
   void upload(const void* host, const Matrix& out) override;
   void download(const Matrix& in, void* host) override;
   void matmul(const Matrix& a, Transpose transpose_a, const Matrix& b, Transpose transpose_b,
-              const Matrix& c, Accumulate accumulate, float alpha) override;
+              const Matrix& c, Accumulate accumulate, const ProductEpilogue& epilogue) override;
+  bool sums_fp8_along_rows() const override;
 
  protected:
   void batched_matmul(std::int64_t count, const MatrixBatch& a, Transpose transpose_a,
@@ -36,7 +37,7 @@ class CudaKernels final : public SimtKernels {
                       const Matrix& d_v) override;
 
  private:
-  void matmul_fp8(Product product);
+  bool has_fp8_product(const Product& product) const;
   void check_own_attention(const AttentionShape& shape, DType dtype) const;
   bool has_fp8_products() const { return facts_.major * 10 + facts_.minor >= 89; }
 

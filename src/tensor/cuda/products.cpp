@@ -36,8 +36,6 @@ cudaDataType_t data_type(DType dtype) {
   KUMIHIMO_CHECK(false && "a dtype that has products");
 }
 
-bool is_fp8(DType dtype) { return dtype == DType::fp8_e4m3 || dtype == DType::fp8_e5m2; }
-
 /// Bytes of which the address of every row, of every matrix of the batch, is a multiple.
 std::int64_t alignment_of(const Matrix& x, std::int64_t step) {
   const std::int64_t bits = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(x.data)) |
@@ -143,7 +141,8 @@ ProductKey key_of(const Product& p, bool tf32) {
                      static_cast<std::int64_t>(p.transpose_b == Transpose::yes) << 1 |
                      static_cast<std::int64_t>(p.accumulate == Accumulate::yes) << 2 |
                      static_cast<std::int64_t>(tf32) << 3 |
-                     static_cast<std::int64_t>(p.scale_a != nullptr || p.scale_b != nullptr) << 4;
+                     static_cast<std::int64_t>(p.scale_a != nullptr || p.scale_b != nullptr) << 4 |
+                     static_cast<std::int64_t>(!p.bias.empty()) << 5;
   const auto types = static_cast<std::int64_t>(p.a.dtype) |
                      static_cast<std::int64_t>(p.b.dtype) << 8 |
                      static_cast<std::int64_t>(p.c.dtype) << 16;
@@ -164,7 +163,8 @@ ProductKey key_of(const Product& p, bool tf32) {
           types,
           alignment_of(p.a, p.step_a),
           alignment_of(p.b, p.step_b),
-          alignment_of(p.c, p.step_c)};
+          alignment_of(p.c, p.step_c),
+          p.bias.empty() ? 0 : alignment_of(p.bias, 0)};
 }
 
 double flop_of(const Product& p) {
@@ -189,6 +189,7 @@ void check_shapes(const Product& p) {
   KUMIHIMO_CHECK(depth == depth_b && rows == p.c.rows && cols == p.c.cols);
   KUMIHIMO_CHECK(p.a.dtype == p.b.dtype || (is_fp8(p.a.dtype) && is_fp8(p.b.dtype)));
   KUMIHIMO_CHECK(p.accumulate == Accumulate::no || p.c.dtype == DType::fp32);
+  KUMIHIMO_CHECK(p.bias.empty() || p.count == 1);
 }
 
 }  // namespace
@@ -219,11 +220,15 @@ Products::~Products() {
   cublasLtDestroy(handle_);
 }
 
-void Products::run(const Product& product, Workspace& workspace) {
+bool Products::run(const Product& product, Workspace& workspace) {
   check_shapes(product);
-  if (product.c.elements() == 0 || product.count == 0) return;
+  if (product.c.elements() == 0 || product.count == 0) return true;
+  // To fp32 sums of fp8 products the library adds a bias of bf16 only.
+  const bool of_fp8 = is_fp8(product.a.dtype);
+  if (!product.bias.empty() && of_fp8 && product.c.dtype != DType::bf16) return false;
   use_device(queue_->ordinal());
   Plan& plan = plan_for(product);
+  if (!plan.algorithm) return false;
   const ProductAlgorithm& algorithm = *plan.algorithm;
   const Workspace::Scope scope(workspace);
   void* scratch = nullptr;
@@ -233,6 +238,7 @@ void Products::run(const Product& product, Workspace& workspace) {
             .data;
   }
   launch(product, plan, algorithm, product.c.data, scratch);
+  return true;
 }
 
 Products::Plan& Products::plan_for(const Product& product) {
@@ -246,13 +252,23 @@ Products::Plan& Products::plan_for(const Product& product) {
     made->operation.set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, product.scale_b);
     made->operation.set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, product.scale_a);
   }
+  if (!product.bias.empty()) {
+    made->operation.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    made->operation.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(product.bias.dtype));
+    // Its alignment, too, decides.
+    made->operation.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, product.bias.data);
+  }
   made->algorithm = cache_->find(key);
-  if (!made->algorithm) made->algorithm = cache_->keep(key, choose(product, *made));
+  if (!made->algorithm) {
+    made->algorithm = choose(product, *made);
+    if (made->algorithm) made->algorithm = cache_->keep(key, *made->algorithm);
+  }
   plan = std::move(made);
   return *plan;
 }
 
-ProductAlgorithm Products::choose(const Product& product, Plan& plan) {
+/// None: of products with a bias alone.
+std::optional<ProductAlgorithm> Products::choose(const Product& product, Plan& plan) {
   Preference preference;
   preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, most_workspace_bytes);
   preference.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
@@ -271,6 +287,7 @@ ProductAlgorithm Products::choose(const Product& product, Plan& plan) {
       handle_, plan.operation.get(), plan.a.get(), plan.b.get(), plan.c.get(), plan.c.get(),
       preference.get(), most_candidates, found.data(), &count);
   if (status != CUBLAS_STATUS_SUCCESS || count == 0) {
+    if (!product.bias.empty()) return std::nullopt;
     fail("cuBLASLt", fmt::format("has no algorithm for {}", text_of(product)),
          std::source_location::current());
   }
@@ -327,6 +344,9 @@ void Products::launch(const Product& product, const Plan& plan, const ProductAlg
   if (product.scale_a != nullptr || product.scale_b != nullptr) {
     plan.operation.set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, product.scale_b);
     plan.operation.set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, product.scale_a);
+  }
+  if (!product.bias.empty()) {
+    plan.operation.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, product.bias.data);
   }
   const float beta = product.accumulate == Accumulate::yes ? 1.0f : 0.0f;
   check(cublasLtMatmul(handle_, plan.operation.get(), &product.alpha, product.b.data, plan.a.get(),

@@ -3,6 +3,7 @@
 #include <cublasLt.h>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "tensor/cuda/algorithm_cache.hpp"
 #include "tensor/cuda/cuda_queue.hpp"
@@ -11,8 +12,8 @@
 
 namespace kumihimo::cuda {
 
-/// `count` products c = alpha op(a) op(b) (+ c) of one shape. Matrix number i of each begins i
-/// times its step, in elements, after the first; a step of 0 reads one matrix for all.
+/// `count` products c = alpha op(a) op(b) (+ c) (+ bias) of one shape. Matrix number i of each
+/// begins i times its step, in elements, after the first; a step of 0 reads one matrix for all.
 struct Product {
   Matrix a, b, c;
   Transpose transpose_a = Transpose::no;
@@ -24,6 +25,8 @@ struct Product {
   /// fp8: in the GPU's memory, multiply a and b. Null: 1.
   const float* scale_a = nullptr;
   const float* scale_b = nullptr;
+  /// As ProductEpilogue's; only with count 1.
+  Matrix bias = {};
 };
 
 /// Matrix products by cuBLASLt. Row-major c = a b is computed as column-major c^T = b^T a^T, which
@@ -42,12 +45,13 @@ class Products {
 
   /// Both fp32, both bf16, or both fp8, which the caller has arranged as the GPU wants it: before
   /// compute capability 10 transpose_a no and transpose_b yes. c: fp32 or bf16.
-  void run(const Product& product, Workspace& workspace);
+  /// False, and nothing is done, where the library does not add the bias to such a product.
+  [[nodiscard]] bool run(const Product& product, Workspace& workspace);
 
  private:
   class Plan;
   Plan& plan_for(const Product& product);
-  ProductAlgorithm choose(const Product& product, Plan& plan);
+  std::optional<ProductAlgorithm> choose(const Product& product, Plan& plan);
   double time_of(const Product& product, const Plan& plan, const ProductAlgorithm& algorithm,
                  void* output, void* scratch);
   void launch(const Product& product, const Plan& plan, const ProductAlgorithm& algorithm,

@@ -23,16 +23,16 @@ struct MatrixBatch {
 int largest_flash_head(DType dtype, Bytes block_bytes);
 
 /// Every operation that is not a plain matrix product, in kernels of our own. They are launched on
-/// the stream and not waited for, but for absolute_maximum and cast_to_fp8, whose values download()
-/// fetches. Temporaries come from the workspace; nothing else is allocated. No atomics: same input,
-/// same bits on every run and on every GPU, since how work is cut follows from shapes alone. What
-/// each operation does is said in tensor/kernels.hpp.
+/// the stream and not waited for. Temporaries come from the workspace; nothing else is allocated.
+/// No atomics: same input, same bits on every run and on every GPU, since how work is cut follows
+/// from shapes alone. What each operation does is said in tensor/kernels.hpp.
 ///
 /// The kernels (simt/*.cu) are written in the vocabulary of tensor/cuda/simt/simt.hpp, so that they
 /// compile for a GPU and, in the tests, for an emulation of one on the host.
 class SimtKernels : public Kernels {
  public:
-  // Left to the derived class: description, upload, download, matmul, and batched_matmul below.
+  // Left to the derived class: description, upload, download, matmul, sums_fp8_along_rows, and
+  // batched_matmul below.
 
   // column_sums.cu, elementwise.cu
   void add_bias(const Matrix& x, const Matrix& bias) override;
@@ -99,8 +99,9 @@ class SimtKernels : public Kernels {
            const Matrix& weights) override;
 
   // fp8.cu
-  float absolute_maximum(const Matrix& x) override;
-  Fp8CastCounts cast_to_fp8(const Matrix& x, float scale, const Matrix& out) override;
+  void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override;
+  void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
+                   const Matrix& out) override;
 
  protected:
   /// The workspace's memory is the GPU's. Both outlive the kernels.
@@ -122,6 +123,10 @@ class SimtKernels : public Kernels {
                               const Matrix& v, const Matrix& out, const Matrix& log_sum_exp,
                               const Matrix& d_out, const Matrix& d_q, const Matrix& d_k,
                               const Matrix& d_v);
+
+  /// out, bf16, becomes in times scale, fp32 [1, 1] or empty: for products of fp8 where there are
+  /// none. bf16 has every fp8 number, and its product with a power of two above 2^-110.
+  void widen_fp8(const Matrix& in, const Matrix& scale, const Matrix& out);
 
   Workspace& workspace() const { return workspace_; }
   Stream stream() const { return stream_; }

@@ -50,12 +50,17 @@ inline std::uint32_t narrowed_pair(float first, float second) {
   return narrowed(first).bits | (std::uint32_t{narrowed(second).bits} << 16);
 }
 inline std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
+inline float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 inline float fast_exp2(float x) { return std::exp2(x); }
 
 template <bool e4m3>
 std::uint8_t fp8_code(float value) {
   const std::uint8_t code = to_fp8(e4m3 ? fp8_e4m3_format : fp8_e5m2_format, value);
   return value == value ? code : std::uint8_t{0x7f};
+}
+template <bool e4m3>
+float fp8_value(std::uint8_t code) {
+  return from_fp8(e4m3 ? fp8_e4m3_format : fp8_e5m2_format, code);
 }
 
 // --- Barriers and the lanes of a warp

@@ -113,7 +113,7 @@ void ReferenceKernels::materialised_forward(const AttentionShape& shape, const M
     for (std::int64_t head = 0; head < shape.heads; ++head) {
       matmul(head_of(shape, q, sequence, head), Transpose::no,
              head_of(shape, k, sequence, head / group_size(shape)), Transpose::yes,
-             scores_of(shape, scores, sequence, head), Accumulate::no, scale_of(shape));
+             scores_of(shape, scores, sequence, head), Accumulate::no, {scale_of(shape)});
     }
   }
 
@@ -137,7 +137,7 @@ void ReferenceKernels::materialised_forward(const AttentionShape& shape, const M
     for (std::int64_t head = 0; head < shape.heads; ++head) {
       matmul(scores_of(shape, probabilities, sequence, head), Transpose::no,
              head_of(shape, v, sequence, head / group_size(shape)), Transpose::no,
-             head_of(shape, out, sequence, head), Accumulate::no, 1);
+             head_of(shape, out, sequence, head), Accumulate::no, {});
     }
   }
 }
@@ -156,7 +156,7 @@ void ReferenceKernels::materialised_backward(const AttentionShape& shape, const 
     for (std::int64_t head = 0; head < shape.heads; ++head) {
       matmul(head_of(shape, d_out, sequence, head), Transpose::no,
              head_of(shape, v, sequence, head / group_size(shape)), Transpose::yes,
-             scores_of(shape, d_probabilities, sequence, head), Accumulate::no, 1);
+             scores_of(shape, d_probabilities, sequence, head), Accumulate::no, {});
     }
   }
 
@@ -181,11 +181,11 @@ void ReferenceKernels::materialised_backward(const AttentionShape& shape, const 
         const std::int64_t head = kv_head * group_size(shape) + member;
         const Matrix d_scores_head = scores_of(shape, d_scores, sequence, head);
         matmul(d_scores_head, Transpose::no, head_of(shape, k, sequence, kv_head), Transpose::no,
-               head_of(shape, d_q, sequence, head), Accumulate::no, scale_of(shape));
+               head_of(shape, d_q, sequence, head), Accumulate::no, {scale_of(shape)});
         matmul(d_scores_head, Transpose::yes, head_of(shape, q, sequence, head), Transpose::no,
-               d_k_sum, Accumulate::yes, scale_of(shape));
+               d_k_sum, Accumulate::yes, {scale_of(shape)});
         matmul(scores_of(shape, probabilities, sequence, head), Transpose::yes,
-               head_of(shape, d_out, sequence, head), Transpose::no, d_v_sum, Accumulate::yes, 1);
+               head_of(shape, d_out, sequence, head), Transpose::no, d_v_sum, Accumulate::yes, {});
       }
       copy(d_k_sum, head_of(shape, d_k, sequence, kv_head));
       copy(d_v_sum, head_of(shape, d_v, sequence, kv_head));

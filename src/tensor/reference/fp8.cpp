@@ -2,40 +2,57 @@
 #include <cmath>
 #include <limits>
 
-#include "base/check.hpp"
+#include "tensor/fp8_cast.hpp"
 #include "tensor/reference/element.hpp"
 #include "tensor/reference/reference_kernels.hpp"
 
 namespace kumihimo::reference {
+namespace {
 
-float ReferenceKernels::absolute_maximum(const Matrix& x) {
+/// The larger, or NaN where either is.
+double larger(double a, double b) {
+  return std::isnan(a) || std::isnan(b) ? a + b : std::max(a, b);
+}
+
+}  // namespace
+
+void ReferenceKernels::fp8_scales(const Matrix& x, DType format, const Matrix& scales) {
+  check_scales(scales);
   double maximum = 0;
   for (std::int64_t row = 0; row < x.rows; ++row) {
     for (std::int64_t col = 0; col < x.cols; ++col) {
-      const double magnitude = std::abs(read(x, row, col));
-      if (std::isnan(magnitude)) return std::numeric_limits<float>::quiet_NaN();
-      maximum = std::max(maximum, magnitude);
+      maximum = larger(maximum, std::abs(read(x, row, col)));
     }
   }
-  return static_cast<float>(maximum);
+  const float scale = fp8_scale(fp8_format_of(format), static_cast<float>(maximum));
+  write(scales, 0, 0, scale);
+  write(scales, 0, 1, 1 / scale);
 }
 
-Fp8CastCounts ReferenceKernels::cast_to_fp8(const Matrix& x, float scale, const Matrix& out) {
-  KUMIHIMO_CHECK(same_shape(x, out));
-  KUMIHIMO_CHECK(out.dtype == DType::fp8_e4m3 || out.dtype == DType::fp8_e5m2);
-  const Fp8Format& format = out.dtype == DType::fp8_e4m3 ? fp8_e4m3_format : fp8_e5m2_format;
-  Fp8CastCounts counts;
-  counts.elements = x.elements();
+void ReferenceKernels::cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
+                                   const Matrix& out) {
+  const bool turned = transpose == Transpose::yes;
+  check_cast(x, transpose, cast, out);
+  const Fp8Format& format = fp8_format_of(out.dtype);
+  const auto scale = static_cast<float>(read(cast.scales, 0, 0));
+  double maximum = read(cast.maximum, 0, 0);
+  std::int64_t overflowed = 0, underflowed = 0;
   for (std::int64_t row = 0; row < x.rows; ++row) {
     for (std::int64_t col = 0; col < x.cols; ++col) {
+      const double before = read(x, row, col);
+      maximum = larger(maximum, std::abs(before));
       // In fp32, as everywhere: the product decides which way a tie goes.
-      const float value = static_cast<float>(read(x, row, col)) * scale;
-      write(out, row, col, value);
-      if (std::abs(value) > format.largest) ++counts.overflowed;
-      if (read(x, row, col) != 0 && read(out, row, col) == 0) ++counts.underflowed;
+      const float value = static_cast<float>(before) * scale;
+      const std::int64_t out_row = turned ? col : row, out_col = turned ? row : col;
+      write(out, out_row, out_col, value);
+      if (std::abs(value) > format.largest) ++overflowed;
+      if (before != 0 && read(out, out_row, out_col) == 0) ++underflowed;
     }
   }
-  return counts;
+  write(cast.maximum, 0, 0, maximum);
+  add_to(cast.counts, 0, 0, static_cast<double>(x.elements()));
+  add_to(cast.counts, 0, 1, static_cast<double>(overflowed));
+  add_to(cast.counts, 0, 2, static_cast<double>(underflowed));
 }
 
 }  // namespace kumihimo::reference

@@ -1,11 +1,10 @@
 #include "base/check.hpp"
+#include "tensor/fp8_cast.hpp"
 #include "tensor/reference/element.hpp"
 #include "tensor/reference/reference_kernels.hpp"
 
 namespace kumihimo::reference {
 namespace {
-
-bool is_fp8(DType dtype) { return dtype == DType::fp8_e4m3 || dtype == DType::fp8_e5m2; }
 
 /// Element (row, col) of op(matrix).
 double read_operand(const Matrix& matrix, Transpose transpose, std::int64_t row, std::int64_t col) {
@@ -16,14 +15,16 @@ double read_operand(const Matrix& matrix, Transpose transpose, std::int64_t row,
 
 void ReferenceKernels::matmul(const Matrix& a, Transpose transpose_a, const Matrix& b,
                               Transpose transpose_b, const Matrix& c, Accumulate accumulate,
-                              float alpha) {
+                              const ProductEpilogue& epilogue) {
   const std::int64_t depth = transpose_a == Transpose::yes ? a.rows : a.cols;
   KUMIHIMO_CHECK(c.rows == (transpose_a == Transpose::yes ? a.cols : a.rows));
   KUMIHIMO_CHECK(c.cols == (transpose_b == Transpose::yes ? b.rows : b.cols));
   KUMIHIMO_CHECK(depth == (transpose_b == Transpose::yes ? b.cols : b.rows));
   KUMIHIMO_CHECK(a.dtype == b.dtype || (is_fp8(a.dtype) && is_fp8(b.dtype)));
   KUMIHIMO_CHECK(accumulate == Accumulate::no || c.dtype == DType::fp32);
+  check_bias(epilogue, c, accumulate);
 
+  const float factor = factor_of(epilogue);
   for (std::int64_t row = 0; row < c.rows; ++row) {
     for (std::int64_t col = 0; col < c.cols; ++col) {
       double sum = 0;
@@ -31,9 +32,10 @@ void ReferenceKernels::matmul(const Matrix& a, Transpose transpose_a, const Matr
         sum += read_operand(a, transpose_a, row, i) * read_operand(b, transpose_b, i, col);
       }
       const double before = accumulate == Accumulate::yes ? read(c, row, col) : 0;
-      write(c, row, col, before + alpha * sum);
+      write(c, row, col, before + factor * sum);
     }
   }
+  if (!epilogue.bias.empty()) add_bias(c, epilogue.bias);
 }
 
 void ReferenceKernels::add_bias(const Matrix& x, const Matrix& bias) {

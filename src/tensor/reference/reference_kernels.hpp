@@ -21,7 +21,7 @@ class ReferenceKernels final : public Kernels {
 
   // products.cpp
   void matmul(const Matrix& a, Transpose transpose_a, const Matrix& b, Transpose transpose_b,
-              const Matrix& c, Accumulate accumulate, float alpha) override;
+              const Matrix& c, Accumulate accumulate, const ProductEpilogue& epilogue) override;
   void add_bias(const Matrix& x, const Matrix& bias) override;
   void bias_backward(const Matrix& d_y, const Matrix& d_bias) override;
 
@@ -86,8 +86,10 @@ class ReferenceKernels final : public Kernels {
            const Matrix& weights) override;
 
   // fp8.cpp
-  float absolute_maximum(const Matrix& x) override;
-  Fp8CastCounts cast_to_fp8(const Matrix& x, float scale, const Matrix& out) override;
+  void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override;
+  void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
+                   const Matrix& out) override;
+  bool sums_fp8_along_rows() const override { return false; }
 
  private:
   // The kernels of attention. Those that materialise hold scores of all pairs of tokens.

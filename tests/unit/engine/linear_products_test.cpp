@@ -17,16 +17,15 @@ constexpr LinearId first{0, LinearRole::qkv};
 class Fp8Products : public ::testing::Test {
  protected:
   LinearProducts products(Fp8Options options, std::vector<bool> bf16_layers = {false, false}) {
-    return LinearProducts(*kernels, workspace, Precision::fp8, options, 2, std::move(bf16_layers));
+    return LinearProducts(*kernels, memory, workspace, Precision::fp8, options, 2,
+                          std::move(bf16_layers));
   }
-  void forward(LinearProducts& products, LinearId id = first) {
-    products.forward(id, x.view(), w.view(), y.view());
-  }
+  void forward(LinearProducts& products, LinearId id = first) { products.forward(id, x, w, {}, y); }
   /// What a step with one product leaves.
   void step(LinearProducts& products, double largest) {
     x.set(0, 0, largest);
     forward(products);
-    products.end_step(products.step_maxima());
+    products.end_step();
   }
   static const Fp8Tensor& input(const LinearProducts& products, LinearId id = first) {
     return products.tensor(id, Fp8Operand::input);
@@ -50,9 +49,10 @@ TEST_F(Fp8Products, TheFirstStepUsesTheTensorsOwnMaximum) {
   LinearProducts delayed = products({});
   x.set(0, 0, 1000);  // beyond E4M3's 448, were it not scaled: by 2^-2, 448 / 1000 < 1/2
   forward(delayed);
-  EXPECT_EQ(input(delayed).counts.overflowed, 0);
-  EXPECT_EQ(input(delayed).counts.elements, 4);
   EXPECT_FLOAT_EQ(static_cast<float>(y.at(0, 0)), 4 * 256 + 3);  // 1000 / 4 rounds to 256
+  delayed.end_step();
+  EXPECT_EQ(input(delayed).last_counts.overflowed, 0);
+  EXPECT_EQ(input(delayed).last_counts.elements, 4);
 }
 
 TEST_F(Fp8Products, ScalesArePowersOfTwo) {
@@ -84,13 +84,13 @@ TEST_F(Fp8Products, AStepOfLargerNumbersOverflowsOnceUnderDelayedScaling) {
   x.set(0, 0, 100);  // at scale 256: 25,600 > 448
   forward(delayed);
   forward(current);
-  EXPECT_EQ(input(delayed).counts.overflowed, 1);
-  EXPECT_EQ(input(current).counts.overflowed, 0);
-  delayed.end_step(delayed.step_maxima());
-  EXPECT_EQ(input(delayed).counts.overflowed, 0);
+  delayed.end_step();
+  current.end_step();
   EXPECT_EQ(input(delayed).last_counts.overflowed, 1);
+  EXPECT_EQ(input(current).last_counts.overflowed, 0);
   forward(delayed);
-  EXPECT_EQ(input(delayed).counts.overflowed, 0);
+  delayed.end_step();
+  EXPECT_EQ(input(delayed).last_counts.overflowed, 0);
 }
 
 TEST_F(Fp8Products, UnderflowIsCounted) {
@@ -99,7 +99,8 @@ TEST_F(Fp8Products, UnderflowIsCounted) {
   x.set(0, 1, std::exp2(-12));  // below half of E4M3's smallest, 2^-9, at scale 1
   x.set(0, 2, 0);               // was zero before
   forward(current);
-  EXPECT_EQ(input(current).counts.underflowed, 1);
+  current.end_step();
+  EXPECT_EQ(input(current).last_counts.underflowed, 1);
 }
 
 TEST_F(Fp8Products, AMaximumThatIsNoNumberStays) {
@@ -108,8 +109,11 @@ TEST_F(Fp8Products, AMaximumThatIsNoNumberStays) {
   forward(delayed);
   x.set(0, 0, 1);
   forward(delayed);
-  EXPECT_TRUE(std::isnan(input(delayed).amax));
-  EXPECT_TRUE(std::isnan(delayed.step_maxima()[0]));
+  delayed.end_step();
+  EXPECT_TRUE(std::isnan(input(delayed).history[0]));
+  EXPECT_EQ(input(delayed).scale, 1);
+  step(delayed, 1);
+  EXPECT_EQ(input(delayed).history[0], 1) << "of its own step alone";
 }
 
 TEST_F(Fp8Products, LayersMayStayOutOfFp8) {
@@ -117,10 +121,11 @@ TEST_F(Fp8Products, LayersMayStayOutOfFp8) {
   x.set(0, 0, 1.03);  // E4M3 has 1 and 1.125
   forward(edges, {0, LinearRole::qkv});
   EXPECT_FLOAT_EQ(static_cast<float>(y.at(0, 0)), 4.03f);
-  EXPECT_EQ(input(edges, {0, LinearRole::qkv}).counts.elements, 0);
   forward(edges, {1, LinearRole::qkv});
   EXPECT_EQ(y.at(0, 0), 4);
-  EXPECT_EQ(input(edges, {1, LinearRole::qkv}).counts.elements, 4);
+  edges.end_step();
+  EXPECT_EQ(input(edges, {0, LinearRole::qkv}).last_counts.elements, 0);
+  EXPECT_EQ(input(edges, {1, LinearRole::qkv}).last_counts.elements, 4);
 }
 
 TEST_F(Fp8Products, GradientsUseTheirOwnFormat) {
@@ -129,8 +134,9 @@ TEST_F(Fp8Products, GradientsUseTheirOwnFormat) {
   y.set(0, 1, 1.125);  // E5M2 has 1 and 1.25: a tie, to even
   current.input_gradient(first, y.view(), w.view(), x.view());
   EXPECT_EQ(x.at(0, 0), 2);
-  EXPECT_EQ(current.tensor(first, Fp8Operand::output_gradient).counts.elements, 2);
-  EXPECT_EQ(current.tensor(first, Fp8Operand::weight).counts.elements, 8);
+  current.end_step();
+  EXPECT_EQ(current.tensor(first, Fp8Operand::output_gradient).last_counts.elements, 2);
+  EXPECT_EQ(current.tensor(first, Fp8Operand::weight).last_counts.elements, 8);
 }
 
 TEST_F(Fp8Products, HistoriesAreRestored) {

@@ -304,7 +304,7 @@ TEST(RecordedSteps, AreAsManyAsThePlacesOfWhatIsUnderWay) {
 
 // --- What is refused
 
-TEST(RecordedRefusals, SayWhatWaitsAndWhatToDo) {
+TEST(RecordedRefusals, SayWhatCommunicatesAndWhatToDo) {
   TrainingOptions options = small_options(small_llama(), "tp=2");
   EXPECT_TRUE(engine_faults(options).empty());
   options.record_passes = true;
@@ -313,13 +313,6 @@ TEST(RecordedRefusals, SayWhatWaitsAndWhatToDo) {
   EXPECT_EQ(to_string(faults),
             "--cuda-graphs: is given with --tp 2, whose ranks communicate within a layer; give "
             "--tp 1, or leave out --cuda-graphs\n");
-}
-
-TEST(RecordedRefusals, IncludeCastsThatWait) {
-  TrainingOptions options = small_options(small_llama(), "", "fp8");
-  options.record_passes = true;
-  const Errors faults = engine_faults(options);
-  EXPECT_EQ(faults.size(), casts_wait_for_device(Precision::fp8) ? 1u : 0u);
 }
 
 }  // namespace

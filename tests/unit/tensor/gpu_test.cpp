@@ -70,15 +70,23 @@ TEST_F(OnGpu, ProductsOfAllKindsAreTheReferences) {
     const HostMatrix c = random_matrix(random, m, n, type_c);
     SCOPED_TRACE(std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(k) + " " +
                  std::string(to_string(type_a)) + " into " + std::string(to_string(type_c)));
+    const HostMatrix bias = random_matrix(random, 1, n, type_c), scale_a{{0.25}}, scale_b{{8}};
+    const bool scaled = is_fp8(type_a) && random.integer(0, 1) == 1;
+    const bool biased = !accumulate && random.integer(0, 1) == 1;
     const Matrix on_gpu = to_gpu(c);
-    const auto run = [&](Kernels& with, const Matrix& a_, const Matrix& b_, const Matrix& c_) {
+    const auto run = [&](Kernels& with, const Matrix& a_, const Matrix& b_, const Matrix& c_,
+                         const ProductEpilogue& epilogue) {
       with.matmul(a_, static_cast<Transpose>(ta), b_, static_cast<Transpose>(tb), c_,
-                  static_cast<Accumulate>(accumulate), 0.5f);
+                  static_cast<Accumulate>(accumulate), epilogue);
     };
-    run(*kernels, to_gpu(a), to_gpu(b), on_gpu);
+    run(*kernels, to_gpu(a), to_gpu(b), on_gpu,
+        {0.5f, scaled ? to_gpu(scale_a) : Matrix{}, scaled ? to_gpu(scale_b) : Matrix{},
+         biased ? to_gpu(bias) : Matrix{}});
     const HostMatrix result = from_gpu(on_gpu);
-    const HostMatrix expected = converted(c, DType::fp32);
-    run(*reference.kernels, a, b, expected);
+    const HostMatrix expected = converted(c, DType::fp32), wide_bias = converted(bias, DType::fp32);
+    run(*reference.kernels, a, b, expected,
+        {0.5f, scaled ? scale_a : Matrix{}, scaled ? scale_b : Matrix{},
+         biased ? wide_bias : Matrix{}});
     const double tolerance = type_c == DType::bf16 ? 2 * rounding_of(DType::bf16) : 1e-4;
     EXPECT_TRUE(close_to(result, expected, tolerance));
     copies.clear();

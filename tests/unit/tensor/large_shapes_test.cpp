@@ -2,6 +2,7 @@
 #include <sstream>
 
 #include "support/backends.hpp"
+#include "support/fp8_casts.hpp"
 #include "support/kept_for_backward.hpp"
 #include "support/matrices.hpp"
 
@@ -196,13 +197,15 @@ TEST_P(LargeShapes, Elementwise) {
         by.bias_backward(a, results.back());
         results.emplace_back(1, 1, DType::fp64);
         by.sum_of_squares(a, results.back());
-        results.emplace_back(1, 1);
-        results.back().set(0, 0, by.absolute_maximum(a));
+        const CastMemory memory(0x1p-9);
         results.emplace_back(shape.rows, shape.cols, DType::fp8_e4m3, shape.cols + shape.gap);
-        const Fp8CastCounts counts = by.cast_to_fp8(a, 0x1p-9f, results.back());
-        results.push_back(HostMatrix{{static_cast<double>(counts.elements),
-                                      static_cast<double>(counts.overflowed),
-                                      static_cast<double>(counts.underflowed)}});
+        by.cast_to_fp8(a, Transpose::no, memory.cast(), results.back());
+        results.emplace_back(shape.cols, shape.rows, DType::fp8_e4m3, shape.rows + shape.gap);
+        by.cast_to_fp8(a, Transpose::yes, memory.cast(), results.back());
+        by.fp8_scales(a, DType::fp8_e5m2, memory.scales);
+        for (const HostMatrix* seen : {&memory.scales, &memory.maximum, &memory.counts}) {
+          results.push_back(*seen);
+        }
         return results;
       };
       const std::vector<HostMatrix> expected = run(reference()), actual = run(kernels);

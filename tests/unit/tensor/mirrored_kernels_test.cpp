@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/backends.hpp"
+#include "support/fp8_casts.hpp"
 #include "support/kept_for_backward.hpp"
 #include "support/matrices.hpp"
 
@@ -48,7 +49,12 @@ TEST_F(Mirrored, ValuesAndEmptyMatricesPass) {
   kernels.norm_backward(norm, x, weight, kept.saved(), y, {}, d_x, d_weight, {});
   EXPECT_NEAR(y.at(0, 0), 2 / 5.0, 1e-6);  // (1 + 49) / 2 = 5^2
   EXPECT_NE(d_weight.at(0, 0), 0);
-  EXPECT_EQ(kernels.absolute_maximum(x), 7);
+  const CastMemory cast;
+  kernels.cast_to_fp8(x, Transpose::no, cast.cast(), HostMatrix(2, 2, DType::fp8_e4m3));
+  EXPECT_EQ(cast.maximum.at(0, 0), 7);
+  const HostMatrix product(2, 2);
+  kernels.matmul(x, Transpose::no, x, Transpose::yes, product, Accumulate::no, {.bias = weight});
+  EXPECT_TRUE(same_values(product, HostMatrix{{50 + 2, -11 + 1}, {-11 + 2, 13 + 1}}));
   EXPECT_EQ(memory.held()[MemoryCategory::activations], 0);
 }
 

@@ -34,9 +34,9 @@ TEST_P(Products, TransposesEitherOperand) {
 TEST_P(Products, AddsToWhatIsThereWhenAccumulatedAndScales) {
   const HostMatrix a{{1, 2}}, b{{3}, {4}};
   HostMatrix c{{100}};
-  kernels.matmul(a, Transpose::no, b, Transpose::no, c, Accumulate::yes, 0.5f);
+  kernels.matmul(a, Transpose::no, b, Transpose::no, c, Accumulate::yes, {0.5f});
   EXPECT_EQ(c.at(0, 0), 100 + 0.5 * (1 * 3 + 2 * 4));
-  kernels.matmul(a, Transpose::no, b, Transpose::no, c, Accumulate::no, 2);
+  kernels.matmul(a, Transpose::no, b, Transpose::no, c, Accumulate::no, {2});
   EXPECT_EQ(c.at(0, 0), 2 * (1 * 3 + 2 * 4));
 }
 
@@ -55,8 +55,35 @@ TEST_P(Products, MixesTheFormatsOfFp8) {
   const HostMatrix a({{448, 0.5}}, DType::fp8_e4m3);
   const HostMatrix b({{1024}, {-3}}, DType::fp8_e5m2);
   HostMatrix c(1, 1);
-  kernels.matmul(a, Transpose::no, b, Transpose::no, c, Accumulate::no, 0.25f);
+  kernels.matmul(a, Transpose::no, b, Transpose::no, c, Accumulate::no, {0.25f});
   EXPECT_EQ(c.at(0, 0), 0.25 * (448 * 1024 - 0.5 * 3));
+  const HostMatrix scale_a{{0x1p-8}}, scale_b{{32}};
+  kernels.matmul(a, Transpose::no, b, Transpose::no, c, Accumulate::yes,
+                 {.alpha = 0.5f, .scale_a = scale_a, .scale_b = scale_b});
+  EXPECT_EQ(c.at(0, 0), (0.25 + 0.5 * 0x1p-8 * 32) * (448 * 1024 - 0.5 * 3));
+  kernels.matmul(a, Transpose::no, b, Transpose::no, c, Accumulate::no, {.scale_b = scale_b});
+  EXPECT_EQ(c.at(0, 0), 32 * (448 * 1024 - 0.5 * 3));
+}
+
+/// Also of products that need another format on the way: fp8 in bf16, fp32 into bf16.
+TEST_P(Products, ABiasIsAddedToEveryRow) {
+  const std::pair<DType, DType> kinds[] = {
+      {DType::fp32, DType::fp32}, {DType::fp32, DType::bf16},     {DType::bf16, DType::bf16},
+      {DType::bf16, DType::fp32}, {DType::fp8_e4m3, DType::bf16}, {DType::fp8_e5m2, DType::fp32}};
+  for (const auto& [type_of_a, type_of_c] : kinds) {
+    SCOPED_TRACE(std::string(to_string(type_of_a)) + " into " + std::string(to_string(type_of_c)));
+    const HostMatrix a({{1, 2}, {3, 4}, {5, 6}}, type_of_a), b({{1, 0}, {2, 1}}, type_of_a);
+    const HostMatrix bias({{10, 20}}, type_of_c), c(3, 2, type_of_c, 5);
+    kernels.matmul(a, Transpose::no, b, Transpose::yes, c, Accumulate::no, {.bias = bias});
+    EXPECT_TRUE(same_values(
+        c,
+        HostMatrix{{1 + 10, 2 * 1 + 2 + 20}, {3 + 10, 2 * 3 + 4 + 20}, {5 + 10, 2 * 5 + 6 + 20}}));
+    EXPECT_TRUE(c.gaps_are_untouched());
+  }
+  const HostMatrix nothing(3, 0), bias{{10, 20}}, c(3, 2);
+  kernels.matmul(nothing, Transpose::no, HostMatrix(2, 0), Transpose::yes, c, Accumulate::no,
+                 {.bias = bias});
+  EXPECT_TRUE(same_values(c, HostMatrix{{10, 20}, {10, 20}, {10, 20}}));
 }
 
 TEST_P(Products, ReadsAndWritesColumnsOfWiderMatrices) {

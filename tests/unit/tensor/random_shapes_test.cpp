@@ -186,8 +186,8 @@ TEST_P(RandomShapes, ProductsAgreeInEveryFormatAndTransposition) {
     const HostMatrix start = random_matrix(random, rows, cols);
     const HostMatrix c = spread(random, start, dtype_c), expected = start;
     const Accumulate accumulate{accumulated};
-    kernels.matmul(a, transpose_a, b, transpose_b, c, accumulate, 0.5f);
-    reference.kernels->matmul(a, transpose_a, b, transpose_b, expected, accumulate, 0.5f);
+    kernels.matmul(a, transpose_a, b, transpose_b, c, accumulate, {0.5f});
+    reference.kernels->matmul(a, transpose_a, b, transpose_b, expected, accumulate, {0.5f});
     EXPECT_TRUE(close_to(c, expected, tolerance_of(dtype_c)));
     EXPECT_TRUE(c.gaps_are_untouched());
   }

@@ -1,10 +1,8 @@
-#include <bit>
-
-#include "base/check.hpp"
+#include "tensor/cuda/simt/over_elements.hpp"
 #include "tensor/cuda/simt/over_matrix.hpp"
 #include "tensor/cuda/simt/reductions.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
-#include "tensor/float_formats.hpp"
+#include "tensor/fp8_cast.hpp"
 
 namespace KUMIHIMO_CUDA_NAMESPACE {
 namespace {
@@ -33,123 +31,286 @@ __global__ void __launch_bounds__(share_threads)
   if (threadIdx.x == 0) largest[share_number()] = found[0];
 }
 
-/// One block: the largest of all, in the first place.
+/// One block: the scale that follows from the largest of all, as fp8_scale computes it.
 __global__ void __launch_bounds__(share_threads)
-    largest_of_all_kernel(std::int64_t count, std::uint32_t* largest) {
+    scales_kernel(std::int64_t count, const std::uint32_t* magnitudes, float format_largest,
+                  float* scales) {
   SharedMemory shared;
   const auto scratch = shared.take<std::uint32_t>(scratch_for(1));
   std::uint32_t found[1] = {0};
   for (std::int64_t i = threadIdx.x; i < count; i += blockDim.x) {
-    found[0] = Larger()(found[0], largest[i]);
+    found[0] = Larger()(found[0], magnitudes[i]);
   }
   block_reduce(found, Larger(), std::uint32_t{0}, scratch);
-  if (threadIdx.x == 0) largest[0] = found[0];
+  if (threadIdx.x != 0) return;
+  constexpr std::uint32_t exponent = 0x7f80'0000, one = 127u << 23, most = (127u + 126) << 23;
+  const bool usable = 0 < found[0] && found[0] < exponent;  // not infinite, not NaN
+  const std::uint32_t ratio = usable ? bits_of(format_largest / float_of(found[0])) : one;
+  const std::uint32_t scale = ratio < most ? ratio & exponent : most;  // infinity is above all
+  scales[0] = float_of(scale);
+  scales[1] = float_of(2 * one - scale);  // the exponent's negative
 }
 
-// Of each share: [0] overflowed, [1] underflowed.
+// --- Casts
+
+/// What each block saw of its share.
+struct CastReports {
+  std::uint32_t* magnitudes;  ///< the largest
+  std::int64_t* misfits;      ///< [0] overflowed, [1] underflowed
+};
+
+constexpr std::size_t report_scratch =
+    scratch_for(2) * sizeof(std::int64_t) + scratch_for(1) * sizeof(std::uint32_t);
+
+/// A thread's casts, and what it sees of them.
+template <bool e4m3>
+struct Caster {
+  float scale;
+  float format_largest;
+  std::uint32_t magnitude[1] = {0};
+  std::int64_t misfits[2] = {0, 0};
+
+  __device__ __forceinline__ Caster(const float* scales, float largest)
+      : scale(scales[0]), format_largest(largest) {}
+
+  /// Of elements that are not there, 0, nothing is seen.
+  __device__ __forceinline__ std::uint8_t code_of(float value) {
+    const float scaled = value * scale;
+    const std::uint8_t code = fp8_code<e4m3>(scaled);
+    magnitude[0] = Larger()(magnitude[0], magnitude_bits(value));
+    misfits[0] += fabsf(scaled) > format_largest ? 1 : 0;
+    misfits[1] += value != 0 && (code & 0x7f) == 0 ? 1 : 0;
+    return code;
+  }
+
+  /// By all threads of the block.
+  __device__ __forceinline__ void report(const CastReports& reports, SharedMemory& shared) {
+    block_reduce(misfits, Plus(), std::int64_t{0}, shared.take<std::int64_t>(scratch_for(2)));
+    block_reduce(magnitude, Larger(), std::uint32_t{0}, shared.take<std::uint32_t>(scratch_for(1)));
+    if (threadIdx.x != 0) return;
+    reports.magnitudes[share_number()] = magnitude[0];
+    reports.misfits[2 * share_number()] = misfits[0];
+    reports.misfits[2 * share_number() + 1] = misfits[1];
+  }
+};
 
 template <int width, bool e4m3, class T>
 __global__ void __launch_bounds__(share_threads)
-    cast_kernel(std::int64_t row_count, std::int64_t cols, Rows<const T> x, float scale,
-                float largest, Rows<std::uint8_t> out, std::int64_t* counts) {
+    cast_kernel(std::int64_t row_count, std::int64_t cols, Rows<const T> x, const float* scales,
+                float format_largest, Rows<std::uint8_t> out, CastReports reports) {
   SharedMemory shared;
-  const auto scratch = shared.take<std::int64_t>(scratch_for(2));
-  std::int64_t misfits[2] = {0, 0};
+  Caster<e4m3> caster(scales, format_largest);
   visit_share<width>(row_count, cols, [&](std::int64_t row, std::int64_t col, std::int64_t count) {
     const Floats<width> values = load<width>(x.at(row, col), count);
     Vector<std::uint8_t, width> codes;
 #pragma unroll
-    for (int i = 0; i < width; ++i) {
-      // Elements that are not there are 0, which fits.
-      const float scaled = values.values[i] * scale;
-      codes.elements[i] = fp8_code<e4m3>(scaled);
-      misfits[0] += fabsf(scaled) > largest ? 1 : 0;
-      misfits[1] += values.values[i] != 0 && (codes.elements[i] & 0x7f) == 0 ? 1 : 0;
-    }
+    for (int i = 0; i < width; ++i) codes.elements[i] = caster.code_of(values.values[i]);
     store_elements(out.at(row, col), codes, count);
   });
-  block_reduce(misfits, Plus(), std::int64_t{0}, scratch);
-  if (threadIdx.x == 0) {
-    counts[2 * share_number()] = misfits[0];
-    counts[2 * share_number() + 1] = misfits[1];
-  }
+  caster.report(reports, shared);
 }
 
-/// One block: the sums of all, in the first place.
+// A tile passes through shared memory as columns of words, four rows' codes in each: a thread makes
+// the words of four rows and of a vector's columns, and stores 16 rows of a column. One word more a
+// column, so that its neighbours' words lie in other banks.
+constexpr int tile_rows = 128, tile_cols = 64;
+constexpr int rows_a_word = 4, rows_a_store = 16;
+constexpr int tile_pitch = tile_rows / rows_a_word + 1;
+
+/// out becomes x^T. Tiles are numbered in one dimension. `aligned`: rows of x for 16 bytes of its
+/// elements, of out for 16 codes.
+template <bool aligned, bool e4m3, class T>
 __global__ void __launch_bounds__(share_threads)
-    add_counts_kernel(std::int64_t count, std::int64_t* counts) {
+    cast_transposed_kernel(std::int64_t row_count, std::int64_t cols, Rows<const T> x,
+                           const float* scales, float format_largest, Rows<std::uint8_t> out,
+                           std::int64_t tiles_across, std::int64_t tiles, CastReports reports) {
+  constexpr int width = aligned ? wide<T> : 1;
+  constexpr int vectors = tile_cols / width, words = tile_rows / rows_a_word;
+  constexpr int stores = tile_rows / rows_a_store;
   SharedMemory shared;
-  const auto scratch = shared.take<std::int64_t>(scratch_for(2));
-  std::int64_t sums[2] = {0, 0};
-  for (std::int64_t i = threadIdx.x; i < count; i += blockDim.x) {
-    sums[0] += counts[2 * i];
-    sums[1] += counts[2 * i + 1];
+  const auto held = shared.take<std::uint32_t>(tile_cols * tile_pitch);
+  Caster<e4m3> caster(scales, format_largest);
+  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  for (std::int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    const std::int64_t first_row = tile / tiles_across * tile_rows;
+    const std::int64_t first_col = tile % tiles_across * tile_cols;
+    for (int piece = thread; piece < vectors * words; piece += threads) {
+      const int col = piece % vectors * width, word = piece / vectors;
+      const std::int64_t there = cols - first_col - col;
+      std::uint32_t codes[width] = {};
+#pragma unroll
+      for (int i = 0; i < rows_a_word; ++i) {
+        const std::int64_t row = first_row + word * rows_a_word + i;
+        if (row >= row_count || there <= 0) continue;
+        const Floats<width> values = load<width>(x.at(row, first_col + col), there);
+#pragma unroll
+        for (int j = 0; j < width; ++j) {
+          codes[j] |= std::uint32_t{caster.code_of(values.values[j])} << (8 * i);
+        }
+      }
+#pragma unroll
+      for (int j = 0; j < width; ++j) held[(col + j) * tile_pitch + word] = codes[j];
+    }
+    __syncthreads();
+    for (int piece = thread; piece < tile_cols * stores; piece += threads) {
+      const int col = piece / stores, row = piece % stores * rows_a_store;
+      const std::int64_t there = row_count - first_row - row;
+      if (first_col + col >= cols || there <= 0) continue;
+      Vector<std::uint8_t, rows_a_store> codes;
+#pragma unroll
+      for (int i = 0; i < rows_a_store; ++i) {
+        const std::uint32_t word = held[col * tile_pitch + (row + i) / rows_a_word];
+        codes.elements[i] = static_cast<std::uint8_t>(word >> (8 * (i % rows_a_word)));
+      }
+      std::uint8_t* const to = out.at(first_col + col, first_row + row);
+      if constexpr (aligned) {
+        store_elements(to, codes, there);
+      } else {
+        for (int i = 0; i < rows_a_store && i < there; ++i) to[i] = codes.elements[i];
+      }
+    }
+    __syncthreads();  // the next tile takes its place
   }
-  block_reduce(sums, Plus(), std::int64_t{0}, scratch);
-  if (threadIdx.x == 0) {
-    counts[0] = sums[0];
-    counts[1] = sums[1];
-  }
+  caster.report(reports, shared);
 }
+
+/// One block: adds what all blocks saw to what was seen before.
+__global__ void __launch_bounds__(share_threads)
+    add_reports_kernel(std::int64_t count, CastReports reports, std::int64_t elements,
+                       float* maximum, double* counts) {
+  SharedMemory shared;
+  std::uint32_t magnitude[1] = {0};
+  std::int64_t misfits[2] = {0, 0};
+  for (std::int64_t i = threadIdx.x; i < count; i += blockDim.x) {
+    magnitude[0] = Larger()(magnitude[0], reports.magnitudes[i]);
+    misfits[0] += reports.misfits[2 * i];
+    misfits[1] += reports.misfits[2 * i + 1];
+  }
+  block_reduce(misfits, Plus(), std::int64_t{0}, shared.take<std::int64_t>(scratch_for(2)));
+  block_reduce(magnitude, Larger(), std::uint32_t{0}, shared.take<std::uint32_t>(scratch_for(1)));
+  if (threadIdx.x != 0) return;
+  maximum[0] = float_of(Larger()(magnitude_bits(maximum[0]), magnitude[0]));
+  counts[0] += static_cast<double>(elements);
+  counts[1] += static_cast<double>(misfits[0]);
+  counts[2] += static_cast<double>(misfits[1]);
+}
+
+template <bool e4m3>
+struct WidenFp8 {
+  Rows<const std::uint8_t> in;
+  const float* scale;  ///< null: 1
+  Rows<Bf16> out;
+
+  template <int width>
+  __device__ __forceinline__ void run(std::int64_t row, std::int64_t col,
+                                      std::int64_t count) const {
+    const Vector<std::uint8_t, width> codes = load_elements<width>(in.at(row, col), count);
+    const float factor = scale == nullptr ? 1.0f : *scale;
+    Floats<width> values;
+#pragma unroll
+    for (int i = 0; i < width; ++i) values.values[i] = fp8_value<e4m3>(codes.elements[i]) * factor;
+    store(out.at(row, col), values, count);
+  }
+};
 
 }  // namespace
 
-float SimtKernels::absolute_maximum(const Matrix& x) {
-  if (x.elements() == 0) return 0;
+void SimtKernels::fp8_scales(const Matrix& x, DType format, const Matrix& scales) {
+  check_scales(scales);
+  const float format_largest = fp8_format_of(format).largest;
   const Workspace::Scope scope(workspace_);
   const Matrix all = as_one_row(x);
-  Matrix found;
+  constexpr std::size_t scratch = scratch_for(1) * sizeof(std::uint32_t);
   with_type(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     with_width<wide<T>>(
         [&](auto chosen) {
           constexpr int width = decltype(chosen)::value;
-          const Shares shares = shares_of(all, width);
-          found = workspace_.take(1, shares.count(), DType::fp32);
-          auto* const data = static_cast<std::uint32_t*>(found.data);
-          constexpr std::size_t scratch = scratch_for(1) * sizeof(std::uint32_t);
+          const Shares shares = all.elements() == 0 ? Shares{} : shares_of(all, width);
+          const Matrix found = workspace_.take(1, shares.count(), DType::int32);
+          auto* const magnitudes = static_cast<std::uint32_t*>(found.data);
           launch(largest_magnitude_kernel<width, T>,
                  {{shares.across, shares.down}, share_threads, scratch}, stream_, all.rows,
-                 all.cols, rows<const T>(all), data);
-          launch(largest_of_all_kernel, {{1}, share_threads, scratch}, stream_, shares.count(),
-                 data);
+                 all.cols, rows<const T>(all), magnitudes);
+          launch(scales_kernel, {{1}, share_threads, scratch}, stream_, shares.count(), magnitudes,
+                 format_largest, static_cast<float*>(scales.data));
         },
         all);
   });
-  float largest = 0;
-  download(cols_of(found, 0, 1), &largest);
-  return largest;
 }
 
-Fp8CastCounts SimtKernels::cast_to_fp8(const Matrix& x, float scale, const Matrix& out) {
-  KUMIHIMO_CHECK(same_shape(x, out));
+void SimtKernels::cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
+                              const Matrix& out) {
+  check_cast(x, transpose, cast, out);
+  if (x.elements() == 0) return;
   const bool is_e4m3 = out.dtype == DType::fp8_e4m3;
-  KUMIHIMO_CHECK(is_e4m3 || out.dtype == DType::fp8_e5m2);
-  if (x.elements() == 0) return {};
-  const float largest = (is_e4m3 ? fp8_e4m3_format : fp8_e5m2_format).largest;
+  const float format_largest = fp8_format_of(out.dtype).largest;
+  const auto* const scales = static_cast<const float*>(cast.scales.data);
   const Workspace::Scope scope(workspace_);
-  const bool one_row = x.contiguous() && out.contiguous();
-  const Matrix from = one_row ? as_one_row(x) : x, to = one_row ? as_one_row(out) : out;
-  Matrix counts;
-  with_type(x.dtype, [&](auto zero) {
+  const auto reports_of = [&](std::int64_t shares) {
+    return CastReports{
+        static_cast<std::uint32_t*>(workspace_.take(1, shares, DType::int32).data),
+        static_cast<std::int64_t*>(workspace_.take(2, shares, DType::fp64).data)};  // of 8 bytes
+  };
+  const auto add_up = [&](std::int64_t shares, const CastReports& reports) {
+    launch(add_reports_kernel, {{1}, share_threads, report_scratch}, stream_, shares, reports,
+           x.elements(), static_cast<float*>(cast.maximum.data),
+           static_cast<double*>(cast.counts.data));
+  };
+  const auto as_stored = [&](auto zero) {
     using T = decltype(zero);
+    const bool one_row = x.contiguous() && out.contiguous();
+    const Matrix from = one_row ? as_one_row(x) : x, to = one_row ? as_one_row(out) : out;
     with_width<16>(  // codes: one vector of 16 bytes
         [&](auto chosen) {
           constexpr int width = decltype(chosen)::value;
           const Shares shares = shares_of(from, width);
-          counts = workspace_.take(1, 2 * shares.count(), DType::fp64);  // 8 bytes each
-          auto* const data = static_cast<std::int64_t*>(counts.data);
-          constexpr std::size_t scratch = scratch_for(2) * sizeof(std::int64_t);
+          const CastReports reports = reports_of(shares.count());
           launch(is_e4m3 ? cast_kernel<width, true, T> : cast_kernel<width, false, T>,
-                 {{shares.across, shares.down}, share_threads, scratch}, stream_, from.rows,
-                 from.cols, rows<const T>(from), scale, largest, rows<std::uint8_t>(to), data);
-          launch(add_counts_kernel, {{1}, share_threads, scratch}, stream_, shares.count(), data);
+                 {{shares.across, shares.down}, share_threads, report_scratch}, stream_, from.rows,
+                 from.cols, rows<const T>(from), scales, format_largest, rows<std::uint8_t>(to),
+                 reports);
+          add_up(shares.count(), reports);
         },
         from, to);
-  });
-  std::int64_t misfits[2] = {};
-  download(cols_of(counts, 0, 2), misfits);
-  return {x.elements(), misfits[0], misfits[1]};
+  };
+  const auto transposed = [&](auto zero) {
+    using T = decltype(zero);
+    const std::int64_t across = pieces_of(x.cols, tile_cols);
+    const std::int64_t tiles = across * pieces_of(x.rows, tile_rows);
+    constexpr std::int64_t most = 1024;
+    const std::int64_t shares = std::min(tiles, most);
+    const CastReports reports = reports_of(shares);
+    constexpr std::size_t tile = tile_cols * tile_pitch * sizeof(std::uint32_t);
+    const auto kernel_for = [&](auto aligned) {
+      constexpr bool vectors = decltype(aligned)::value;
+      return is_e4m3 ? cast_transposed_kernel<vectors, true, T>
+                     : cast_transposed_kernel<vectors, false, T>;
+    };
+    const bool aligned = is_aligned(x, wide<T>) && is_aligned(out, rows_a_store);
+    launch(aligned ? kernel_for(std::true_type()) : kernel_for(std::false_type()),
+           {{blocks(shares)}, share_threads, tile + report_scratch}, stream_, x.rows, x.cols,
+           rows<const T>(x), scales, format_largest, rows<std::uint8_t>(out), across, tiles,
+           reports);
+    add_up(shares, reports);
+  };
+  with_type(x.dtype,
+            [&](auto zero) { transpose == Transpose::yes ? transposed(zero) : as_stored(zero); });
+}
+
+void SimtKernels::widen_fp8(const Matrix& in, const Matrix& scale, const Matrix& out) {
+  KUMIHIMO_CHECK(is_fp8(in.dtype) && same_shape(in, out) && out.dtype == DType::bf16);
+  const auto* const factor = static_cast<const float*>(scale.data);
+  const auto run = [&](auto e4m3) {
+    over_all_elements<16>(
+        stream_,
+        [&](const Matrix& from, const Matrix& to) {
+          return WidenFp8<decltype(e4m3)::value>{rows<const std::uint8_t>(from), factor,
+                                                 rows<Bf16>(to)};
+        },
+        in, out);
+  };
+  in.dtype == DType::fp8_e4m3 ? run(std::true_type()) : run(std::false_type());
 }
 
 }  // namespace KUMIHIMO_CUDA_NAMESPACE

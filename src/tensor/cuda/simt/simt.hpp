@@ -5,7 +5,8 @@
 // threads are fibers and misuse is an exception: see tensor/cuda_emulation/simt.hpp.
 //
 //   threadIdx, blockIdx, blockDim, gridDim, __syncthreads, __syncwarp, __shfl_*_sync   as in CUDA
-//   Bf16, widened, narrowed, narrowed_pair, fp8_code, fast_exp2, bits_of   numbers
+//   Bf16, widened, narrowed, narrowed_pair, fast_exp2, bits_of, float_of   numbers
+//   fp8_code, fp8_value
 //   SharedMemory, SharedPointer<T>                                        dynamic shared memory
 //   Vector<T, count>, load_vector, store_vector                           up to 16 bytes at once
 //   copy_async, commit_copies, wait_for_copies                            cp.async
@@ -48,6 +49,7 @@ __device__ __forceinline__ std::uint32_t narrowed_pair(float first, float second
          (std::uint32_t{__bfloat16_as_ushort(pair.y)} << 16);
 }
 __device__ __forceinline__ std::uint32_t bits_of(float value) { return __float_as_uint(value); }
+__device__ __forceinline__ float float_of(std::uint32_t bits) { return __uint_as_float(bits); }
 
 /// 2^x to within 2^-22, in one instruction: for exponents that are rounded soon after.
 __device__ __forceinline__ float fast_exp2(float x) {
@@ -60,6 +62,10 @@ __device__ __forceinline__ float fast_exp2(float x) {
 template <bool e4m3>
 __device__ __forceinline__ std::uint8_t fp8_code(float value) {
   return __nv_cvt_float_to_fp8(value, __NV_SATFINITE, e4m3 ? __NV_E4M3 : __NV_E5M2);
+}
+template <bool e4m3>
+__device__ __forceinline__ float fp8_value(std::uint8_t code) {
+  return __half2float(__half(__nv_cvt_fp8_to_halfraw(code, e4m3 ? __NV_E4M3 : __NV_E5M2)));
 }
 
 // --- The lanes of a warp
