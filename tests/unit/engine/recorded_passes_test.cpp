@@ -83,7 +83,6 @@ TEST(RecordedWork, HoldsNothingThatMustHappenAtOnce) {
       [&] { rank.workspace.take(100, 100, DType::fp32); },
       [&] { rank.kernels->upload(host.data(), x); },
       [&] { rank.kernels->download(x, host.data()); },
-      [&] { rank.kernels->absolute_maximum(x); },
   };
   for (std::size_t i = 0; i < forbidden.size(); ++i) {
     SCOPED_TRACE(i);
@@ -243,6 +242,19 @@ TEST_P(RecordedCudaTraining, HasTheSameBits) {
 
 INSTANTIATE_TEST_SUITE_P(Layouts, RecordedCudaTraining,
                          ::testing::Values("tp=1", "recompute=full", "pp=2 schedule=zb-h1"));
+
+/// Casts, scales and products of fp8 are recorded like all else: nothing of them waits for the GPU.
+TEST(RecordedFp8Training, HasTheSameBits) {
+  for (const Fp8Scaling scaling : {Fp8Scaling::delayed, Fp8Scaling::current}) {
+    SCOPED_TRACE(scaling == Fp8Scaling::delayed ? "delayed" : "current");
+    for (const char* layout : {"recompute=full", "pp=2 dp=2 zero=1"}) {
+      TrainingOptions options = small_options(small_llama(), layout, "fp8");
+      options.fp8.scaling = scaling;
+      expect_the_same_bits(options, open_lazily);
+      expect_the_same_bits(options, open_emulated);
+    }
+  }
+}
 
 /// What one GPU's training records, and that nothing but the recordings computes layers then.
 TEST(RecordedSteps, HandTheGpuEachLayersPasses) {
