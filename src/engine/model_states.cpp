@@ -35,6 +35,7 @@ ModelStates::ModelStates(const TrainingOptions& options, std::vector<ParameterUn
   for (std::size_t i = 0; i < units_.size(); ++i) allocate(static_cast<int>(i), memory);
   if (sharded_weights()) gathered_ = make_wholes(dtype_, memory);
   if (sharded_gradients()) reduced_ = make_wholes(DType::fp32, memory);
+  list_pieces();
 }
 
 void ModelStates::allocate(int index, DeviceMemory& memory) {
@@ -64,6 +65,29 @@ void ModelStates::allocate(int index, DeviceMemory& memory) {
   unit.m = take();
   if (second_moment) unit.v = take();
   if (master) unit.master = take();
+}
+
+void ModelStates::list_pieces() {
+  for (int unit = 0; unit < std::ssize(units_); ++unit) {
+    for (const OwnedPiece& piece : pieces_to_save(unit)) {
+      norm_pieces_.push_back(cols_of(owned_gradients(unit), piece.offset, piece.count));
+    }
+    for (const OwnedPiece& piece : owned_pieces(unit)) {
+      const auto part = [&](const Matrix& flat) {
+        return flat.empty() ? flat : cols_of(flat, piece.offset, piece.count);
+      };
+      const Matrix weights = part(owned_state(unit, StateKind::weight));
+      const bool master = has(StateKind::master);
+      const bool decays = piece.parameter->decays();
+      updates_.push_back(
+          {.gradient = part(owned_gradients(unit)),
+           .master = master ? part(state(unit).master) : weights,
+           .m = part(state(unit).m),
+           .v = part(state(unit).v),
+           .weights = master ? weights : Matrix{},
+           .weight_decay = decays ? static_cast<float>(optimizer_.weight_decay) : 0.0f});
+    }
+  }
 }
 
 bool ModelStates::is_layer(int unit) const {
@@ -236,11 +260,7 @@ double ModelStates::gradient_norm() {
   const Matrix sum = matrix_at(scalar_memory_.data(), 1, 1, DType::fp64);
   const double zero = 0;
   kernels_.upload(&zero, sum);
-  for (int unit = 0; unit < std::ssize(units_); ++unit) {
-    for (const OwnedPiece& piece : pieces_to_save(unit)) {
-      kernels_.sum_of_squares(cols_of(owned_gradients(unit), piece.offset, piece.count), sum);
-    }
-  }
+  kernels_.sum_of_squares(norm_pieces_, sum);
   groups_.all->all_reduce(sum);
   double squares = 0;
   kernels_.download(sum, &squares);
@@ -251,36 +271,21 @@ double ModelStates::gradient_norm() {
 
 void ModelStates::update(std::int64_t step, double learning_rate, double gradient_scale) {
   const double count = static_cast<double>(step + 1);
-  AdamW adamw{.learning_rate = static_cast<float>(learning_rate),
-              .beta1 = static_cast<float>(optimizer_.beta1),
-              .beta2 = static_cast<float>(optimizer_.beta2),
-              .epsilon = static_cast<float>(optimizer_.epsilon),
-              .gradient_scale = static_cast<float>(gradient_scale),
-              .correction1 = static_cast<float>(1 - std::pow(optimizer_.beta1, count)),
-              .correction2 = static_cast<float>(1 - std::pow(optimizer_.beta2, count))};
-  Sgd sgd{.learning_rate = static_cast<float>(learning_rate),
-          .momentum = static_cast<float>(optimizer_.momentum),
-          .gradient_scale = static_cast<float>(gradient_scale)};
-  for (int unit = 0; unit < std::ssize(units_); ++unit) {
-    const bool master = has(StateKind::master);
-    for (const OwnedPiece& piece : owned_pieces(unit)) {
-      const auto part = [&](const Matrix& flat) {
-        return cols_of(flat, piece.offset, piece.count);
-      };
-      const Matrix weights = part(owned_state(unit, StateKind::weight));
-      const Matrix values = master ? part(state(unit).master) : weights;
-      const Matrix copy = master ? weights : Matrix{};
-      const Matrix gradient = part(owned_gradients(unit));
-      const float decay =
-          piece.parameter->decays() ? static_cast<float>(optimizer_.weight_decay) : 0.0f;
-      if (optimizer_.kind == OptimizerKind::adamw) {
-        adamw.weight_decay = decay;
-        kernels_.adamw(adamw, gradient, values, part(state(unit).m), part(state(unit).v), copy);
-      } else {
-        sgd.weight_decay = decay;
-        kernels_.sgd(sgd, gradient, values, part(state(unit).m), copy);
-      }
-    }
+  const auto rate = static_cast<float>(learning_rate), scale = static_cast<float>(gradient_scale);
+  if (optimizer_.kind == OptimizerKind::adamw) {
+    kernels_.adamw({.learning_rate = rate,
+                    .beta1 = static_cast<float>(optimizer_.beta1),
+                    .beta2 = static_cast<float>(optimizer_.beta2),
+                    .epsilon = static_cast<float>(optimizer_.epsilon),
+                    .gradient_scale = scale,
+                    .correction1 = static_cast<float>(1 - std::pow(optimizer_.beta1, count)),
+                    .correction2 = static_cast<float>(1 - std::pow(optimizer_.beta2, count))},
+                   updates_);
+  } else {
+    kernels_.sgd({.learning_rate = rate,
+                  .momentum = static_cast<float>(optimizer_.momentum),
+                  .gradient_scale = scale},
+                 updates_);
   }
   gather_updated_weights();
 }

@@ -109,6 +109,7 @@ class ModelStates {
   Unit& state(int unit) { return states_[static_cast<std::size_t>(unit)]; }
 
   void allocate(int unit, DeviceMemory& memory);
+  void list_pieces();
   Wholes make_wholes(DType dtype, DeviceMemory& memory) const;
   Whole& whole_of(Wholes& wholes, int unit);
   /// [data ranks, shard]: row r belongs to rank r.
@@ -136,6 +137,8 @@ class ModelStates {
   DType dtype_;
   std::vector<ParameterUnit> units_;
   std::vector<Unit> states_;
+  std::vector<Matrix> norm_pieces_;      ///< gradients that this rank counts, each once among ranks
+  std::vector<OptimizerPiece> updates_;  ///< of everything that this rank owns
   UseOrder use_order_;
   std::size_t next_use_ = 0;
   std::vector<int> gradient_uses_;
