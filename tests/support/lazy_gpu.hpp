@@ -186,6 +186,7 @@ class LazyGpu final : public Gpu {
 
   const GpuFacts& facts() const override { return facts_; }
   std::unique_ptr<RawMemory> make_memory() override { return std::make_unique<LazyMemory>(queue_); }
+  std::unique_ptr<RawMemory> make_host_memory() override { return kumihimo::make_host_memory(); }
   std::unique_ptr<Kernels> make_kernels(Workspace& /*workspace*/) override {
     return std::make_unique<LazyKernels>(queue_, make_);
   }

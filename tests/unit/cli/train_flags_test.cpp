@@ -51,7 +51,12 @@ TEST(TrainFlags, WhatOnlyThePlannerKnowsIsRefused) {
   EXPECT_THAT(bad.err, AllOf(HasSubstr("--zero: 2 with the zb-h1 schedule"),
                              HasSubstr("use --zero 1, or --schedule 1f1b")));
   EXPECT_THAT(train({"--precision", "fp16"}).err, HasSubstr("--precision"));
-  EXPECT_THAT(train({"--layout", "offload=optimizer"}).err, HasSubstr("--offload"));
+  for (const char* what : {"activations", "weights", "optimizer+activations"}) {
+    const auto refused = train({"--offload", what});
+    EXPECT_EQ(refused.code, 2);
+    EXPECT_THAT(refused.err, HasSubstr("--offload: of activations and weights is planned, not "
+                                       "trained; give --offload optimizer"));
+  }
 }
 
 TEST(TrainFlags, AComparisonTakesTwoPrecisionsOnThreadsAndSavesNothing) {
