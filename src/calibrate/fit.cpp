@@ -250,7 +250,7 @@ FitReport fit_profile(std::span<const PredictableRun> runs, const StackProfile& 
   const bool outcomes = std::any_of(remembered.begin(), remembered.end(), [](const auto* run) {
     return run->run.memory_gb || run->run.status == RunStatus::out_of_memory;
   });
-  // Memory first: a step that nearly fills the device is slower, so time depends on it.
+  // Two problems: no time depends on a parameter of memory.
   if (outcomes) Problem(remembered, base, true).solve(report);
   const StackProfile with_memory = report.profile;
   Problem(timed, with_memory, false).solve(report);

@@ -17,7 +17,6 @@ std::string_view key_of(Resource resource) {
     case Resource::network: return "communication";
     case Resource::pipeline: return "pipeline";
     case Resource::host: return "host";
-    case Resource::memory_capacity: return "memory_capacity";
   }
   return "?";
 }

@@ -33,8 +33,7 @@ ExplainedNeighbour explain_neighbour(const PlannedJob& planned, Neighbour neighb
   const auto schedule = schedule_of(planned, result.neighbour.layout);
   if (!schedule) return result;
   const StepCost cost = cost_of(planned, result.neighbour.layout);
-  result.breakdown =
-      break_down(cost, simulate(*schedule, cost), result.neighbour.prediction->step_s);
+  result.breakdown = break_down(cost, simulate(*schedule, cost));
   return result;
 }
 
@@ -67,7 +66,7 @@ Expected<Explanation> explain(const PlannedJob& planned, const ParallelLayout& l
   result.schedule = *std::move(schedule);
   result.cost = cost_of(planned, layout);
   result.played = simulate(result.schedule, result.cost, true);
-  result.breakdown = break_down(result.cost, result.played, result.prediction.step_s);
+  result.breakdown = break_down(result.cost, result.played);
   result.binding = binding_resource(result.breakdown);
   result.neighbours = explain_neighbours(planned, layout);
   return result;

@@ -8,6 +8,7 @@
 #include "base/catalog.hpp"
 #include "cluster/cluster_file.hpp"
 #include "comm/connected_gpus_world.hpp"
+#include "tensor/gpu_attention.hpp"
 
 namespace kumihimo {
 namespace {
@@ -94,6 +95,20 @@ std::optional<GpuRequest> read_gpu_flags(const Flags& flags, int ranks_here, int
     if (connector) request.connector = *std::move(connector);
   }
   return faults.size() > before ? std::nullopt : std::optional(std::move(request));
+}
+
+void judge_flash_attention(const GpuRequest& request, const FlashHeads& heads, const char* flag,
+                           const char* remedy, Errors& faults) {
+  const bool library =
+      request.options.library_attention && request.backend->has_library_attention();
+  for (const GpuFacts& facts : request.backend->devices()) {
+    if (std::ranges::find(request.gpus, facts.ordinal) == request.gpus.end()) continue;
+    const std::string why =
+        why_no_flash_attention(facts, library, heads.dtype, heads.seq_length, heads.head_dim);
+    if (why.empty()) continue;
+    faults.push_back({flag, why, remedy});
+    return;  // a machine's GPUs are alike
+  }
 }
 
 void judge_no_gpu_flags(const Flags& flags, Errors& faults) {

@@ -19,6 +19,16 @@ void add_gpu_flags(Flags& flags);
 std::optional<GpuRequest> read_gpu_flags(const Flags& flags, int ranks_here, int ranks,
                                          Errors& faults);
 
+/// Heads that flash attention is to work on.
+struct FlashHeads {
+  DType dtype = DType::bf16;
+  std::int64_t seq_length = 0;
+  std::int64_t head_dim = 0;
+};
+/// Refuses heads that no flash attention of the request's GPUs takes, at `flag`, with that remedy.
+void judge_flash_attention(const GpuRequest& request, const FlashHeads& heads, const char* flag,
+                           const char* remedy, Errors& faults);
+
 /// Refuses flags of --backend cuda beside another back end.
 void judge_no_gpu_flags(const Flags& flags, Errors& faults);
 

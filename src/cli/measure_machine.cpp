@@ -89,6 +89,10 @@ std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults,
                       "start it without mpirun"});
   } else if (backend == "cuda") {
     read_gpus(flags, ranks_asked, request, faults);
+    if (request.gpu && model) {
+      judge_flash_attention(*request.gpu, {DType::bf16, request.seq_length, model->head_dim},
+                            "--model", "measure with a model of smaller heads", faults);
+    }
   } else {
     judge_no_gpu_flags(flags, faults);
     if (backend != "cpu") {

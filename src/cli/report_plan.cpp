@@ -109,7 +109,7 @@ class PlanReporter {
             gib(use.workspace), gib(use.context)}});
       const auto schedule = schedule_of(layout);
       if (!schedule) continue;
-      const StepBreakdown parts = break_down(cost, simulate(*schedule, cost), predicted.step_s);
+      const StepBreakdown parts = break_down(cost, simulate(*schedule, cost));
       StackedBar bar{labels_.back(), {}};
       for (const TimePart& part : parts.parts()) {
         if (time.bars.empty()) {

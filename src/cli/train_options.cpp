@@ -162,6 +162,9 @@ void read_backend(const Flags& flags, std::optional<int> ranks, TrainingRequest&
     return;
   }
   judge_no_gpu_flags(flags, faults);
+  if (options.record_passes) {
+    faults.push_back({"--cuda-graphs", "is for --backend cuda", "add it, or leave this out"});
+  }
   DeviceMemory memory(make_host_memory());
   Workspace workspace(memory);
   collect(faults, try_kernels(options.backend, 1, workspace));
@@ -204,6 +207,12 @@ void judge(const TrainingRequest& request, std::optional<int> ranks, Errors& fau
                                        this_machine(options.layout.devices()),
                                        options.layout.devices())));
   add(engine_faults(options));
+  if (request.gpu && is_flash(options.layout.attention)) {
+    judge_flash_attention(*request.gpu,
+                          {storage_dtype(options.layout.precision), options.job.seq_length,
+                           options.job.model.head_dim},
+                          "--attention", "give --attention fused-softmax or unfused", faults);
+  }
   judge_ranks(request, ranks, faults);
 }
 
@@ -261,6 +270,8 @@ void add_train_flags(Flags& flags) {
   flags.add_value("--threads-per-rank", "N", "threads of a rank's kernels (default: 1)");
   flags.add_value("--device-memory", "BYTES", "a rank's memory, such as 512MiB (default: any)");
   add_gpu_flags(flags);
+  flags.add_switch("--cuda-graphs",
+                   "record each layer's passes and hand them to the GPU as a whole; --tp 1 only");
 
   flags.group("Saved states");
   flags.add_value("--save", "DIR",
@@ -317,6 +328,7 @@ std::optional<TrainingRequest> read_train_flags(const Flags& flags, Errors& faul
   options.seed = static_cast<std::uint64_t>(
       flags.whole("--seed", 0, std::numeric_limits<std::int64_t>::max(), faults).value_or(1));
   options.shuffle = !flags.given("--no-shuffle");
+  options.record_passes = flags.given("--cuda-graphs");
 
   request.data = flags.text("--data", faults).value_or("");
   request.cluster = read_emulated_cluster(flags, request.ranks, faults);

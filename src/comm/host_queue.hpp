@@ -22,6 +22,9 @@ class HostQueue final : public DeviceQueue {
   std::shared_ptr<const Point> timed_point() override { return nullptr; }
   void wait_for(const std::shared_ptr<const Point>& /*point*/) override {}
   void synchronize() override {}
+  std::unique_ptr<RecordedWork> record(const std::function<void()>& /*give*/) override {
+    return nullptr;
+  }
   void* native() override { return nullptr; }
 };
 

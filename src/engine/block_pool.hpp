@@ -24,6 +24,11 @@ class BlockPool {
     return block;
   }
   void release(void* block) { free_.push_back(block); }
+  /// The last first, so that who acquires as many again finds them in the same order.
+  void release_all(std::vector<void*>& blocks) {
+    free_.insert(free_.end(), blocks.rbegin(), blocks.rend());
+    blocks.clear();
+  }
 
  private:
   Buffer buffer_;

@@ -39,7 +39,7 @@ float loss_scale(const TrainingJob& job) {
 Pipeline::Pipeline(const TrainingOptions& options, const ShardShape& shape, StagePlan plan,
                    DeviceMemory& memory, Kernels& kernels, Workspace& workspace,
                    ModelStates& states, LinearProducts& products, RankGroups& groups,
-                   StepRecorder& recorder)
+                   StepRecorder& recorder, RecordedPasses& passes)
     : shape_(shape),
       plan_(std::move(plan)),
       pipeline_parallel_(options.layout.pipeline_parallel),
@@ -51,6 +51,7 @@ Pipeline::Pipeline(const TrainingOptions& options, const ShardShape& shape, Stag
       workspace_(workspace),
       states_(states),
       recorder_(recorder),
+      passes_(passes),
       rotary_memory_(memory, MemoryCategory::workspace,
                      shape.positions == Positions::rotary
                          ? shape.seq_length * shape.head_dim * bytes_of(DType::fp32)
@@ -158,9 +159,13 @@ void Pipeline::forward(const Chunk& chunk, InFlight& flight, std::int64_t first_
     activations_out_.receive(input_of(0), neighbour(chunk.virtual_stage - 1 + pipeline_parallel_));
   }
   for (std::size_t i = 0; i < chunk.layers.size(); ++i) {
+    const int unit = chunk.layers[i];
     const LayerActivations saved =
         bind_activations(shape_, false, {flight.kept[i], scratch_.data(), nullptr});
-    layer(chunk.layers[i]).forward(layer_weights(chunk.layers[i]), saved, input_of(i + 1));
+    const LayerParameters weights = layer_weights(unit);
+    const Matrix into = input_of(i + 1);
+    passes_.run({Pass::forward, unit, {flight.kept[i], into.data, weights.qkv.data}},
+                [&] { layer(unit).forward(weights, saved, into); });
   }
   if (chunk.last) {
     compute_loss(chunk, flight, output);
@@ -197,8 +202,15 @@ void Pipeline::compute_loss(const Chunk& chunk, InFlight& flight, const Matrix& 
   const LanguageHead::Weights gradients{
       norm_parameters_in(norm, states_.gradients(chunk.final_norm)),
       matrix_in(head, states_.gradients(chunk.head))};
-  head_.run(x, targets, weights, gradients, residual_at(flight.head_gradient),
-            matrix_at(loss_memory_.data(), 1, 1, DType::fp64));
+  const Matrix d_x = residual_at(flight.head_gradient);
+  passes_.run({Pass::head,
+               chunk.head,
+               {x.data, d_x.data, weights.norm.weight.data, weights.head.data,
+                gradients.norm.weight.data, gradients.head.data}},
+              [&] {
+                head_.run(x, targets, weights, gradients, d_x,
+                          matrix_at(loss_memory_.data(), 1, 1, DType::fp64));
+              });
   states_.finish_gradients(chunk.final_norm);
   states_.finish_gradients(chunk.head);
 }
@@ -225,12 +237,20 @@ void Pipeline::backward(const Chunk& chunk, InFlight& flight, bool with_weights)
   for (std::size_t i = chunk.layers.size(); i-- > 0;) {
     const int unit = chunk.layers[i];
     if (!with_weights) flight.pending.push_back(pending_.acquire());
-    const LayerActivations saved = bind_activations(
-        shape_, plan_.split_backward,
-        {flight.kept[i], scratch_.data(), with_weights ? nullptr : flight.pending.back()});
+    void* const pending = with_weights ? nullptr : flight.pending.back();
+    const LayerActivations saved =
+        bind_activations(shape_, plan_.split_backward, {flight.kept[i], scratch_.data(), pending});
     const LayerParameters weights = layer_weights(unit);
-    layer(unit).recompute(weights, saved);
-    layer(unit).backward(weights, saved, layer_gradients(unit), gradient, gradient, with_weights);
+    if (shape_.recompute != Recompute::none) {
+      passes_.run({Pass::recompute, unit, {flight.kept[i], weights.qkv.data}},
+                  [&] { layer(unit).recompute(weights, saved); });
+    }
+    const LayerParameters gradients = layer_gradients(unit);
+    passes_.run(
+        {with_weights ? Pass::backward : Pass::backward_input,
+         unit,
+         {flight.kept[i], pending, gradient.data, weights.qkv.data, gradients.qkv.data}},
+        [&] { layer(unit).backward(weights, saved, gradients, gradient, gradient, with_weights); });
     if (with_weights) states_.finish_gradients(unit);
   }
 
@@ -249,26 +269,22 @@ void Pipeline::backward(const Chunk& chunk, InFlight& flight, bool with_weights)
     gradients_out_.send(neighbour(chunk.virtual_stage - 1 + pipeline_parallel_));
   }
   if (chunk.last) head_gradients_.release(std::exchange(flight.head_gradient, nullptr));
-  if (with_weights) release(flight);
+  if (with_weights) kept_.release_all(flight.kept);
 }
 
 void Pipeline::backward_weights(const Chunk& chunk, InFlight& flight) {
   for (std::size_t i = chunk.layers.size(); i-- > 0;) {
     const int unit = chunk.layers[i];
-    const std::size_t reversed = chunk.layers.size() - 1 - i;
+    void* const pending = flight.pending[chunk.layers.size() - 1 - i];
     const LayerActivations saved =
-        bind_activations(shape_, true, {flight.kept[i], scratch_.data(), flight.pending[reversed]});
-    layer(unit).backward_weights(saved, layer_gradients(unit));
+        bind_activations(shape_, true, {flight.kept[i], scratch_.data(), pending});
+    const LayerParameters gradients = layer_gradients(unit);
+    passes_.run({Pass::backward_weights, unit, {flight.kept[i], pending, gradients.qkv.data}},
+                [&] { layer(unit).backward_weights(saved, gradients); });
     states_.finish_gradients(unit);
   }
-  for (void* block : flight.pending) pending_.release(block);
-  flight.pending.clear();
-  release(flight);
-}
-
-void Pipeline::release(InFlight& flight) {
-  for (void* block : flight.kept) kept_.release(block);
-  flight.kept.clear();
+  pending_.release_all(flight.pending);
+  kept_.release_all(flight.kept);
 }
 
 }  // namespace kumihimo

@@ -11,6 +11,7 @@
 #include "engine/message_buffers.hpp"
 #include "engine/model_states.hpp"
 #include "engine/rank_groups.hpp"
+#include "engine/recorded_passes.hpp"
 #include "engine/stage_plan.hpp"
 #include "engine/step_recorder.hpp"
 #include "engine/transformer_layer.hpp"
@@ -28,7 +29,8 @@ class Pipeline {
  public:
   Pipeline(const TrainingOptions& options, const ShardShape& shape, StagePlan plan,
            DeviceMemory& memory, Kernels& kernels, Workspace& workspace, ModelStates& states,
-           LinearProducts& products, RankGroups& groups, StepRecorder& recorder);
+           LinearProducts& products, RankGroups& groups, StepRecorder& recorder,
+           RecordedPasses& passes);
 
   /// Runs all micro-batches of the step whose first sample is `first_sample`. Gradients are then
   /// complete in `states` but for what its end_gradients waits for.
@@ -53,7 +55,6 @@ class Pipeline {
   void backward_weights(const Chunk& chunk, InFlight& flight);
   void embed(const Chunk& chunk, InFlight& flight, const Matrix& output);
   void compute_loss(const Chunk& chunk, InFlight& flight, const Matrix& x);
-  void release(InFlight& flight);
   void load_samples(std::int64_t first_sample, const ReadSamples& read_samples);
   LayerParameters layer_weights(int unit);
   LayerParameters layer_gradients(int unit);
@@ -80,6 +81,7 @@ class Pipeline {
   Workspace& workspace_;
   ModelStates& states_;
   StepRecorder& recorder_;
+  RecordedPasses& passes_;
 
   Buffer rotary_memory_;
   TensorParallel tensor_parallel_;

@@ -16,6 +16,7 @@ std::string_view to_string(Activity activity) {
     case Activity::data_communication: return "data communication";
     case Activity::pipeline_wait: return "pipeline wait";
     case Activity::data_loading: return "data loading";
+    case Activity::recorded: return "recorded passes";
   }
   return "?";
 }

@@ -22,16 +22,18 @@ enum class Activity : std::uint8_t {
   data_communication,
   pipeline_wait,  ///< for activations or gradients of a neighbour: the bubble, and messages
   data_loading,
+  recorded,  ///< passes that a GPU was handed as a whole: all that is in them
 };
-inline constexpr std::array<Activity, 9> all_activities{Activity::matmul,
-                                                        Activity::attention,
-                                                        Activity::norm,
-                                                        Activity::elementwise,
-                                                        Activity::optimizer,
-                                                        Activity::tensor_communication,
-                                                        Activity::data_communication,
-                                                        Activity::pipeline_wait,
-                                                        Activity::data_loading};
+inline constexpr std::array<Activity, 10> all_activities{Activity::matmul,
+                                                         Activity::attention,
+                                                         Activity::norm,
+                                                         Activity::elementwise,
+                                                         Activity::optimizer,
+                                                         Activity::tensor_communication,
+                                                         Activity::data_communication,
+                                                         Activity::pipeline_wait,
+                                                         Activity::data_loading,
+                                                         Activity::recorded};
 
 std::string_view to_string(Activity activity);
 
@@ -61,16 +63,33 @@ class StepRecorder {
   /// From its making to its end. Spans do not nest.
   class Span {
    public:
-    Span(StepRecorder& recorder, Activity activity)
-        : recorder_(recorder), activity_(activity), begin_(recorder.clock_.mark()) {}
-    ~Span() { recorder_.add(activity_, begin_, recorder_.clock_.mark()); }
+    Span(StepRecorder& recorder, Activity activity) : recorder_(recorder), activity_(activity) {
+      if (!recorder.paused_) begin_ = recorder.mark();
+    }
+    ~Span() {
+      if (begin_) recorder_.add(activity_, *begin_, recorder_.mark());
+    }
     Span(const Span&) = delete;
     Span& operator=(const Span&) = delete;
 
    private:
     StepRecorder& recorder_;
     Activity activity_;
-    Moment begin_;
+    std::optional<Moment> begin_;
+  };
+
+  /// While it lives, spans are not noted: what is called is not done now.
+  class Pause {
+   public:
+    explicit Pause(StepRecorder& recorder)
+        : recorder_(recorder), before_(std::exchange(recorder.paused_, true)) {}
+    ~Pause() { recorder_.paused_ = before_; }
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+
+   private:
+    StepRecorder& recorder_;
+    bool before_;
   };
 
   /// Waits for what the rank has given its device.
@@ -104,6 +123,7 @@ class StepRecorder {
   std::vector<Noted> noted_;
   StepTimes times_;
   std::int32_t micro_batch_ = -1;
+  bool paused_ = false;
   bool keeps_spans_ = false;
   std::vector<RecordedSpan> spans_;
 };

@@ -67,6 +67,8 @@ Trainer::Trainer(World& world, const TrainingOptions& options, ReadSamples read_
                             : make_kernels(options.backend, options.threads_per_rank, workspace_),
                         recorder_)),
       groups_(make_rank_groups(world, options_, recorder_)),
+      passes_(options.record_passes && world.gpu() != nullptr ? &world.gpu()->queue() : nullptr,
+              memory_, workspace_, recorder_),
       numbers_(memory_, MemoryCategory::workspace,
                std::max<std::int64_t>(most_numbers, times_of_a_rank * world.size()) *
                    bytes_of(DType::fp64)) {
@@ -82,8 +84,9 @@ Trainer::Trainer(World& world, const TrainingOptions& options, ReadSamples read_
   products_ = std::make_unique<LinearProducts>(*kernels_, workspace_, options_.layout.precision,
                                                options_.fp8, static_cast<int>(layers.size()),
                                                bf16_layers(options_, layers));
-  pipeline_ = std::make_unique<Pipeline>(options_, shape_, std::move(plan), memory_, *kernels_,
-                                         workspace_, *states_, *products_, groups_, recorder_);
+  pipeline_ =
+      std::make_unique<Pipeline>(options_, shape_, std::move(plan), memory_, *kernels_, workspace_,
+                                 *states_, *products_, groups_, recorder_, passes_);
   initialise_weights();
 }
 

@@ -11,6 +11,7 @@
 #include "engine/model_states.hpp"
 #include "engine/pipeline.hpp"
 #include "engine/rank_groups.hpp"
+#include "engine/recorded_passes.hpp"
 #include "engine/step_recorder.hpp"
 #include "engine/training_options.hpp"
 
@@ -62,6 +63,7 @@ class Trainer {
   LinearProducts& products() { return *products_; }
   RankGroups& groups() { return groups_; }
   StepRecorder& recorder() { return recorder_; }
+  const RecordedPasses& passes() const { return passes_; }
   DeviceMemory& memory() { return memory_; }
   /// What this rank holds in host memory, by offload.
   DeviceMemory& host_memory() { return host_memory_; }
@@ -92,6 +94,7 @@ class Trainer {
   RankGroups groups_;
   std::unique_ptr<ModelStates> states_;
   std::unique_ptr<LinearProducts> products_;
+  RecordedPasses passes_;
   std::unique_ptr<Pipeline> pipeline_;
   Buffer numbers_;  ///< small values on their way between ranks
   std::int64_t step_ = 0;

@@ -43,6 +43,8 @@ DType storage_dtype(Precision precision) {
   return precision == Precision::fp32 ? DType::fp32 : DType::bf16;
 }
 
+bool casts_wait_for_device(Precision precision) { return precision == Precision::fp8; }
+
 Errors engine_faults(const TrainingOptions& options) {
   Errors errors;
   const ParallelLayout& layout = options.layout;
@@ -71,6 +73,16 @@ Errors engine_faults(const TrainingOptions& options) {
          fmt::format("{} with the zb-h1 schedule would reduce every layer's gradients twice",
                      layout.zero_stage),
          "use --zero 1, or --schedule 1f1b");
+
+  // What communicates, or waits for the GPU, cannot be recorded.
+  refuse(options.record_passes && layout.tensor_parallel > 1, "--cuda-graphs",
+         fmt::format("is given with --tp {}, whose ranks communicate within a layer",
+                     layout.tensor_parallel),
+         "give --tp 1, or leave out --cuda-graphs");
+  refuse(options.record_passes && casts_wait_for_device(layout.precision), "--cuda-graphs",
+         fmt::format("is given with --precision {}, whose casts wait for the GPU",
+                     to_string(layout.precision)),
+         "use bf16 or fp32, or leave out --cuda-graphs");
 
   refuse(model.qk_norm, "--model",
          fmt::format("{} norms queries and keys, which the trainer does not", model.name),

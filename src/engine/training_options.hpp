@@ -64,6 +64,7 @@ struct TrainingOptions {
       kumihimo::offload_portion;  ///< parameters whose states pass at once
   std::uint64_t seed = 1;         ///< of the initial weights and of the order of the data
   bool shuffle = true;
+  bool record_passes = false;  ///< hand a GPU whole passes, each recorded once (CUDA graphs)
 };
 
 /// Why the engine cannot train this, beyond what layout/validate refuses: what it does not
@@ -75,5 +76,8 @@ std::int64_t micro_batches_per_step(const TrainingOptions& options);
 
 /// How activations and weights are stored: fp32, or bf16 (fp8 casts the operands of its products).
 DType storage_dtype(Precision precision);
+
+/// Whether products wait for what their casts have seen before they go on.
+bool casts_wait_for_device(Precision precision);
 
 }  // namespace kumihimo

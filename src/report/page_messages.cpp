@@ -162,7 +162,6 @@ constexpr Wording table[] = {
     {"page.part.optimizer", "optimizer", "オプティマイザ"},
     {"page.part.host", "host launches", "ホストの起動待ち"},
     {"page.part.fixed", "fixed per step", "ステップごとの固定時間"},
-    {"page.part.memory_pressure", "memory pressure", "メモリ逼迫"},
     {"page.timeline", "The pipeline in time", "パイプラインの時間経過"},
     {"page.timeline_note",
      "A row for each pipeline rank. Dark: forward; light: backward; white: waiting.",

@@ -42,7 +42,7 @@ double travelling_s(const StepCost& cost, int rank) {
 
 }  // namespace
 
-std::array<TimePart, 13> StepBreakdown::parts() const {
+std::array<TimePart, 12> StepBreakdown::parts() const {
   return {{{"matrix_products", "matrix products", matmul_s},
            {"attention", "attention", attention_s},
            {"norms", "norms", norm_s},
@@ -54,8 +54,7 @@ std::array<TimePart, 13> StepBreakdown::parts() const {
            {"bubble", "pipeline bubble", bubble_s},
            {"optimizer", "optimizer", optimizer_s},
            {"host", "host launches", host_s},
-           {"fixed", "fixed per step", fixed_s},
-           {"memory_pressure", "memory pressure", memory_pressure_s}}};
+           {"fixed", "fixed per step", fixed_s}}};
 }
 
 double StepBreakdown::total_s() const {
@@ -64,7 +63,7 @@ double StepBreakdown::total_s() const {
   return total;
 }
 
-StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played, double step_s) {
+StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played) {
   StepBreakdown result;
   const int rank = busiest_rank(cost, played);
   const RankCost& own = cost.ranks[rank];
@@ -84,7 +83,6 @@ StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played, doub
   // Whatever the rank does not do itself, it waits: within the schedule, for the slowest rank's
   // gradients, and for the slowest update.
   result.bubble_s = played.step_s - cost.fixed_s - own_work_s(cost, played, rank);
-  result.memory_pressure_s = step_s - played.step_s;
 
   result.hidden_layer_comm_s = passes.hidden;
   result.hidden_reduce_s = own.reduce_hidden_s;
@@ -93,14 +91,13 @@ StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played, doub
 }
 
 Binding binding_resource(const StepBreakdown& parts) {
-  const std::array<Binding, 6> shares{{
+  const std::array<Binding, 5> shares{{
       {Resource::arithmetic, parts.matmul_s + parts.attention_s},
       {Resource::memory_bandwidth, parts.norm_s + parts.elementwise_s + parts.optimizer_s},
       {Resource::network,
        parts.tensor_comm_s + parts.context_comm_s + parts.pipeline_comm_s + parts.data_comm_s},
       {Resource::pipeline, parts.bubble_s},
       {Resource::host, parts.host_s + parts.fixed_s},
-      {Resource::memory_capacity, parts.memory_pressure_s},
   }};
   Binding largest = *std::ranges::max_element(shares, {}, &Binding::share);
   largest.share /= parts.total_s();
@@ -114,7 +111,6 @@ std::string_view label(Resource resource) {
     case Resource::network: return "communication";
     case Resource::pipeline: return "the pipeline";
     case Resource::host: return "the host";
-    case Resource::memory_capacity: return "memory capacity";
   }
   return "?";
 }

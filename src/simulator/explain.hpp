@@ -28,24 +28,22 @@ struct StepBreakdown {
   double data_comm_s = 0;  ///< gradient reduction, sharded weights, offloaded states
   double bubble_s = 0;     ///< waiting for other pipeline ranks
   double optimizer_s = 0;
-  double host_s = 0;             ///< the device waits for launches
-  double fixed_s = 0;            ///< once per step: data, logging, clipping
-  double memory_pressure_s = 0;  ///< the allocator, when memory is nearly full
+  double host_s = 0;   ///< the device waits for launches
+  double fixed_s = 0;  ///< once per step: data, logging, clipping
 
   double hidden_layer_comm_s = 0;     ///< behind the passes: tensor, context, sharded weights
   double hidden_reduce_s = 0;         ///< gradients, behind the last backward
   double hidden_pipeline_comm_s = 0;  ///< messages that travel beside compute
 
-  std::array<TimePart, 13> parts() const;
+  std::array<TimePart, 12> parts() const;
   double total_s() const;
 };
 
-/// Breaks down the step that was played from `cost`. `step_s`: the predicted step, which exceeds
-/// the played one by what memory pressure costs.
-StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played, double step_s);
+/// Breaks down the step that was played from `cost`.
+StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played);
 
 /// What more of would shorten the step most.
-enum class Resource { arithmetic, memory_bandwidth, network, pipeline, host, memory_capacity };
+enum class Resource { arithmetic, memory_bandwidth, network, pipeline, host };
 
 struct Binding {
   Resource resource = Resource::arithmetic;

@@ -150,6 +150,8 @@ class Workspace {
   Matrix take(std::int64_t rows, std::int64_t cols, DType dtype);
 
   void settle();
+  /// Where the next piece will lie, if the block has room for it.
+  const void* next() const { return static_cast<const std::byte*>(block_.data()) + in_block_; }
 
  private:
   void pop(Bytes used, Bytes in_block, std::size_t pieces) noexcept;

@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
 #include "base/units.hpp"
 #include "tensor/matrix.hpp"
+#include "tensor/recorded_work.hpp"
 
 namespace kumihimo {
 
@@ -48,6 +50,11 @@ class DeviceQueue {
   virtual void wait_for(const std::shared_ptr<const Point>& point) = 0;
   /// Returns when all is done. Throws what the device's watch throws (tensor/gpu.hpp).
   virtual void synchronize() = 0;
+  /// Calls `give` and keeps what the queue is given meanwhile instead of doing it. Null, and
+  /// nothing is called, where work is done when it is given. Kernels, copies and sums can be kept;
+  /// a point, a wait, a memory's allocation or a copy between host and device throws NotRecordable.
+  /// After an exception nothing is kept.
+  virtual std::unique_ptr<RecordedWork> record(const std::function<void()>& give) = 0;
   /// The back end's own handle (a cudaStream_t), or null.
   virtual void* native() = 0;
 };

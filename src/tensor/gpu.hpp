@@ -21,8 +21,15 @@ struct GpuFacts {
   int minor = 0;
   int multiprocessors = 0;
   Bytes memory = 0;
-  Bytes free_memory = 0;  ///< when it was asked
-  std::string unusable;   ///< why this program cannot compute on it; empty where it can
+  Bytes free_memory = 0;    ///< when it was asked
+  int flash_head_fp32 = 0;  ///< the largest heads that our own flash attention takes here
+  int flash_head_bf16 = 0;
+  std::string unusable;  ///< why this program cannot compute on it; empty where it can
+
+  /// Elements of a head, which is fp32 or bf16.
+  int largest_flash_head(DType dtype) const {
+    return dtype == DType::fp32 ? flash_head_fp32 : flash_head_bf16;
+  }
 };
 
 /// How a GPU's kernels compute where there is a choice.
@@ -74,6 +81,8 @@ class CudaBackend {
   virtual const std::vector<GpuFacts>& devices() const = 0;
   /// "CUDA 13.0, driver 13.0, cuBLASLt 13.1, cuDNN 9.19".
   virtual std::string versions() const = 0;
+  /// Built with cuDNN.
+  virtual bool has_library_attention() const = 0;
   /// Throws std::runtime_error where the driver refuses.
   virtual std::unique_ptr<Gpu> open(int ordinal, const GpuOptions& options) = 0;
 };

@@ -51,4 +51,8 @@ std::unique_ptr<Kernels> make_emulated_cuda_kernels(Workspace& workspace, std::u
   return std::make_unique<EmulatedCudaKernels>(workspace, seed);
 }
 
+int largest_flash_head(DType dtype, Bytes block_bytes) {
+  return emulated_cuda::largest_flash_head(dtype, block_bytes);
+}
+
 }  // namespace kumihimo::testing

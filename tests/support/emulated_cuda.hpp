@@ -12,4 +12,7 @@ namespace kumihimo::testing {
 /// blocks run. Throws cuda_emulation::Fault where a kernel does what a GPU would not forgive.
 std::unique_ptr<Kernels> make_emulated_cuda_kernels(Workspace& workspace, std::uint64_t seed = 1);
 
+/// As SimtKernels' file says of a GPU whose blocks may have so much shared memory.
+int largest_flash_head(DType dtype, Bytes block_bytes);
+
 }  // namespace kumihimo::testing

@@ -13,7 +13,10 @@ namespace kumihimo::testing {
 class LazyMemory final : public RawMemory {
  public:
   explicit LazyMemory(LazyQueue& queue) : queue_(queue) {}
-  void* allocate(Bytes bytes) override { return memory_->allocate(bytes); }
+  void* allocate(Bytes bytes) override {
+    queue_.refuse_in_recording("memory was allocated");
+    return memory_->allocate(bytes);
+  }
   void release(void* data, Bytes bytes) noexcept override {
     queue_.give([memory = memory_, data, bytes] { memory->release(data, bytes); });
   }
@@ -35,6 +38,7 @@ class LazyKernels final : public Kernels {
   std::string description() const override { return kernels_->description() + ", later"; }
 
   void upload(const void* host, const Matrix& out) override {
+    queue_.refuse_in_recording("host memory was copied to the GPU");
     const auto* bytes = static_cast<const std::byte*>(host);
     later([this, copy = std::vector(bytes, bytes + out.bytes()), out] {
       kernels_->upload(copy.data(), out);

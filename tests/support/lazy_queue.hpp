@@ -28,6 +28,7 @@ class LazyQueue final : public DeviceQueue {
 
   /// Later, after all that was given before.
   void give(std::function<void()> task) {
+    if (state_.recording()) return recorded_.push_back(std::move(task));
     {
       const std::lock_guard lock(mutex_);
       tasks_.push_back(std::move(task));
@@ -45,18 +46,47 @@ class LazyQueue final : public DeviceQueue {
           reduction] { reduce_in_rank_order(ins, outs, range, dtype, reduction); });
   }
   std::shared_ptr<const Point> point() override {
+    refuse_in_recording("a point of the queue was asked for");
     auto reached = std::make_shared<LazyPoint>();
     give([reached] { reached->reach(); });
     return reached;
   }
   std::shared_ptr<const Point> timed_point() override { return point(); }
   void wait_for(const std::shared_ptr<const Point>& point) override {
-    if (point) give([point] { static_cast<const LazyPoint&>(*point).wait(); });
+    if (!point) return;
+    refuse_in_recording("another queue was waited for");
+    give([point] { static_cast<const LazyPoint&>(*point).wait(); });
   }
-  void synchronize() override { static_cast<const LazyPoint&>(*point()).wait(); }
+  void synchronize() override {
+    refuse_in_recording("the GPU was waited for");
+    static_cast<const LazyPoint&>(*point()).wait();
+  }
+  std::unique_ptr<RecordedWork> record(const std::function<void()>& give) override {
+    const RecordingState::Scope scope(state_);
+    recorded_.clear();
+    give();
+    return std::make_unique<LazyWork>(*this, std::exchange(recorded_, {}));
+  }
+  void refuse_in_recording(std::string_view what) const { state_.refuse(what); }
   void* native() override { return nullptr; }
 
  private:
+  class LazyWork final : public RecordedWork {
+   public:
+    LazyWork(LazyQueue& queue, std::vector<std::function<void()>> tasks)
+        : queue_(queue),
+          tasks_(std::make_shared<const std::vector<std::function<void()>>>(std::move(tasks))) {}
+    void run() override {
+      queue_.give([tasks = tasks_] {
+        for (const std::function<void()>& task : *tasks) task();
+      });
+    }
+
+   private:
+    LazyQueue& queue_;
+    std::shared_ptr<const std::vector<std::function<void()>>> tasks_;
+  };
+
   class LazyPoint final : public Point {
    public:
     void reach() {
@@ -109,8 +139,10 @@ class LazyQueue final : public DeviceQueue {
   std::mutex mutex_;  // of tasks_
   std::condition_variable changed_;
   std::deque<std::function<void()>> tasks_;
-  bool closing_ = false;  ///< of the thread
-  std::thread thread_;    ///< last: it uses all the others
+  RecordingState state_;
+  std::vector<std::function<void()>> recorded_;  ///< so far, while it records
+  bool closing_ = false;                         ///< of the thread
+  std::thread thread_;                           ///< last: it uses all the others
 };
 
 }  // namespace kumihimo::testing

@@ -5,6 +5,7 @@
 
 #include "base/check.hpp"
 #include "tensor/cuda/fp8_operands.hpp"
+#include "tensor/gpu_attention.hpp"
 
 namespace kumihimo::cuda {
 namespace {
@@ -108,11 +109,22 @@ void CudaKernels::batched_matmul(std::int64_t count, const MatrixBatch& a, Trans
                 workspace());
 }
 
+/// Heads that only the library takes here, and it has no kernel for them after all: what the flags
+/// were judged by could not tell.
+void CudaKernels::check_own_attention(const AttentionShape& shape, DType dtype) const {
+  const std::string why =
+      why_no_flash_attention(facts_, false, dtype, shape.seq_length, shape.head_dim);
+  if (!why.empty()) {
+    throw CudaError(why + ", and cuDNN has no kernel for them: give --attention fused-softmax");
+  }
+}
+
 void CudaKernels::flash_forward(const AttentionShape& shape, const Matrix& q, const Matrix& k,
                                 const Matrix& v, const Matrix& out, const Matrix& log_sum_exp) {
   if (attention_ && attention_->supports(shape, q, k, v)) {
     return attention_->forward(shape, q, k, v, out, log_sum_exp, workspace());
   }
+  check_own_attention(shape, q.dtype);
   SimtKernels::flash_forward(shape, q, k, v, out, log_sum_exp);
 }
 
@@ -124,6 +136,7 @@ void CudaKernels::flash_backward(const AttentionShape& shape, const Matrix& q, c
     return attention_->backward(shape, q, k, v, out, log_sum_exp, d_out, d_q, d_k, d_v,
                                 workspace());
   }
+  check_own_attention(shape, q.dtype);
   SimtKernels::flash_backward(shape, q, k, v, out, log_sum_exp, d_out, d_q, d_k, d_v);
 }
 

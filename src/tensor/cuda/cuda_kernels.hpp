@@ -37,6 +37,7 @@ class CudaKernels final : public SimtKernels {
 
  private:
   void matmul_fp8(Product product);
+  void check_own_attention(const AttentionShape& shape, DType dtype) const;
   bool has_fp8_products() const { return facts_.major * 10 + facts_.minor >= 89; }
 
   std::shared_ptr<CudaQueue> queue_;

@@ -25,6 +25,7 @@ CudaMemory::CudaMemory(std::shared_ptr<CudaQueue> queue, Bytes capacity)
 }
 
 void* CudaMemory::allocate(Bytes bytes) {
+  queue_->refuse_in_recording("memory was allocated");
   use_device(queue_->ordinal());
   void* data = nullptr;
   check(cudaMallocAsync(&data, static_cast<std::size_t>(bytes), queue_->stream()));
@@ -33,7 +34,8 @@ void* CudaMemory::allocate(Bytes bytes) {
 }
 
 void CudaMemory::release(void* data, Bytes /*bytes*/) noexcept {
-  // A failing GPU is reported where its work is waited for.
+  // A failing GPU is reported where its work is waited for; in the middle of a recording this
+  // breaks off the capture, which its end reports.
   if (cudaSetDevice(queue_->ordinal()) == cudaSuccess) cudaFreeAsync(data, queue_->stream());
 }
 
@@ -76,6 +78,7 @@ void Staging::end_use(Slot& slot) {
 }
 
 void Staging::upload(const void* from, void* to, std::size_t bytes) {
+  queue_->refuse_in_recording("host memory was copied to the GPU");
   use_device(queue_->ordinal());
   for (std::size_t done = 0; done < bytes; done += slot_bytes) {
     const std::size_t part = std::min(slot_bytes, bytes - done);
@@ -88,6 +91,7 @@ void Staging::upload(const void* from, void* to, std::size_t bytes) {
 }
 
 void Staging::download(const void* from, void* to, std::size_t bytes) {
+  queue_->refuse_in_recording("the GPU's memory was copied to the host");
   use_device(queue_->ordinal());
   if (bytes == 0) return queue_->synchronize();
   // Parts are fetched ahead of the one that is being taken out.

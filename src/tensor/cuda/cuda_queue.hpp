@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <string_view>
 
 #include "tensor/cuda/stream.hpp"
 #include "tensor/device_queue.hpp"
@@ -33,17 +34,22 @@ class CudaQueue final : public DeviceQueue {
   std::shared_ptr<const Point> timed_point() override;
   void wait_for(const std::shared_ptr<const Point>& point) override;
   void synchronize() override;
+  /// As a CUDA graph, by stream capture.
+  std::unique_ptr<RecordedWork> record(const std::function<void()>& give) override;
   void* native() override { return stream_.get(); }
 
   cudaStream_t stream() const { return stream_.get(); }
   int ordinal() const { return context_->ordinal; }
   const std::shared_ptr<EventPool>& events() const { return context_->events; }
+  /// Throws NotRecordable during a recording.
+  void refuse_in_recording(std::string_view what) const { state_.refuse(what); }
   /// Waits for an event with the watch kept.
   void wait_on_host(cudaEvent_t event);
 
  private:
   std::shared_ptr<QueueContext> context_;
   OwnedStream stream_;
+  RecordingState state_;
 };
 
 }  // namespace kumihimo::cuda

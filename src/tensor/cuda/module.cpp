@@ -7,6 +7,7 @@
 #include "tensor/cuda/fused_attention.hpp"
 #include "tensor/cuda/products.hpp"
 #include "tensor/cuda/rank_order.hpp"
+#include "tensor/cuda/simt_kernels.hpp"
 #include "tensor/cuda_module_entry.hpp"
 
 namespace kumihimo::cuda {
@@ -36,6 +37,9 @@ GpuFacts facts_of(int ordinal) {
   facts.major = properties.major;
   facts.minor = properties.minor;
   facts.multiprocessors = properties.multiProcessorCount;
+  const auto block_bytes = static_cast<Bytes>(properties.sharedMemPerBlockOptin);
+  facts.flash_head_fp32 = largest_flash_head(DType::fp32, block_bytes);
+  facts.flash_head_bf16 = largest_flash_head(DType::bf16, block_bytes);
   use_device(ordinal);
   std::size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total));
@@ -71,6 +75,8 @@ class LoadedBackend final : public CudaBackend {
     const std::string attention = fused_attention_version();
     return attention.empty() ? text : text + ", cuDNN " + attention;
   }
+
+  bool has_library_attention() const override { return !fused_attention_version().empty(); }
 
   std::unique_ptr<Gpu> open(int ordinal, const GpuOptions& options) override {
     KUMIHIMO_CHECK(ordinal >= 0 && ordinal < std::ssize(devices_));

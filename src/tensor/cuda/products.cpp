@@ -239,6 +239,7 @@ Products::Plan& Products::plan_for(const Product& product) {
   const ProductKey key = key_of(product, tf32_);
   std::unique_ptr<Plan>& plan = plans_[key];
   if (plan) return *plan;
+  queue_->refuse_in_recording("a new product was planned");
   auto made = std::make_unique<Plan>(product, tf32_);
   if (is_fp8(product.a.dtype)) {
     // Null pointers say 1, but whether there are any decides what is possible.

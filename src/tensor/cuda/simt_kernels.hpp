@@ -18,6 +18,10 @@ struct MatrixBatch {
   std::int64_t step = 0;
 };
 
+/// The largest heads, in elements, that the flash attention kernels take where a block of threads
+/// may have so much shared memory; 0: none. dtype: fp32 or bf16.
+int largest_flash_head(DType dtype, Bytes block_bytes);
+
 /// Every operation that is not a plain matrix product, in kernels of our own. They are launched on
 /// the stream and not waited for, but for absolute_maximum and cast_to_fp8, whose values download()
 /// fetches. Temporaries come from the workspace; nothing else is allocated. No atomics: same input,

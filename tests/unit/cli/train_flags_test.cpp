@@ -57,6 +57,9 @@ TEST(TrainFlags, WhatOnlyThePlannerKnowsIsRefused) {
     EXPECT_THAT(refused.err, HasSubstr("--offload: of activations and weights is planned, not "
                                        "trained; give --offload optimizer"));
   }
+  const auto recorded = train({"--cuda-graphs"});
+  EXPECT_EQ(recorded.code, 2);
+  EXPECT_THAT(recorded.err, HasSubstr("--cuda-graphs: is for --backend cuda"));
 }
 
 TEST(TrainFlags, AComparisonTakesTwoPrecisionsOnThreadsAndSavesNothing) {

@@ -16,6 +16,7 @@
 #include "base/check.hpp"
 #include "tensor/cuda/cudnn/operation_graph.hpp"
 #include "tensor/cuda/fused_attention.hpp"
+#include "tensor/gpu_attention.hpp"
 
 namespace kumihimo::cuda {
 namespace {
@@ -260,17 +261,17 @@ class CudnnAttention final : public FusedAttention {
   /// Null where the library has no kernel for both passes.
   Attention* plan_for(const AttentionShape& shape, const Matrix& q, const Matrix& k,
                       const Matrix& v) {
-    constexpr std::int64_t row_grain = 128, dim_grain = 8, most_dim = 128;
+    constexpr std::int64_t dim_grain = 8;
     const auto aligned = [](const Matrix& x) {
       return reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0 && x.stride % dim_grain == 0;
     };
-    if (q.dtype != DType::bf16 || shape.seq_length % row_grain != 0 ||
-        shape.head_dim % dim_grain != 0 || shape.head_dim > most_dim || k.stride != v.stride ||
-        !aligned(q) || !aligned(k) || !aligned(v)) {
+    if (!suits_library_attention(q.dtype, shape.seq_length, shape.head_dim) ||
+        k.stride != v.stride || !aligned(q) || !aligned(k) || !aligned(v)) {
       return nullptr;
     }
     const Key key{shape.sequences, shape.seq_length, shape.heads, shape.kv_heads,
                   shape.head_dim,  q.stride,         k.stride,    v.stride};
+    if (!plans_.contains(key)) queue_->refuse_in_recording("a new attention was planned");
     const auto [found, is_new] = plans_.try_emplace(key);
     if (is_new) {
       use_device(queue_->ordinal());

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "tensor/cuda/simt/flash_tiles.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
 
@@ -207,6 +209,24 @@ __global__ void __launch_bounds__(FlashTiles<T, dim, true>::threads,
 
 }  // namespace
 
+int largest_flash_head(DType dtype, Bytes block_bytes) {
+  int largest = 0;
+  with_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto consider = [&](auto padded) {
+      constexpr int dim = decltype(padded)::value;
+      using Backward = FlashTiles<T, dim, true>;
+      constexpr Bytes needed = std::max(FlashTiles<T, dim, false>::tile_bytes,
+                                        Backward::tile_bytes + Backward::row_bytes);
+      if (needed <= block_bytes) largest = std::max(largest, dim);
+    };
+    consider(std::integral_constant<int, 32>());
+    consider(std::integral_constant<int, 64>());
+    consider(std::integral_constant<int, largest_head>());
+  });
+  return largest;
+}
+
 void SimtKernels::flash_backward(const AttentionShape& shape, const Matrix& q, const Matrix& k,
                                  const Matrix& v, const Matrix& out, const Matrix& log_sum_exp,
                                  const Matrix& d_out, const Matrix& d_q, const Matrix& d_k,
@@ -228,16 +248,13 @@ void SimtKernels::flash_backward(const AttentionShape& shape, const Matrix& q, c
 
     constexpr int dim = decltype(padded)::value;
     using Tiles = FlashTiles<T, dim, true>;
-    constexpr int elements = 2 * Tiles::held_elements + 4 * Tiles::passing_elements;
-    constexpr int tile_bytes = elements * static_cast<int>(sizeof(T));
-    constexpr int row_bytes = 4 * Tiles::passing * static_cast<int>(sizeof(float));
     const FlashTask task{static_cast<int>(group_size(shape)), scale_of(shape)};
-    launch(flash_query_gradient_kernel<T, dim>, flash_launch<Tiles>(shape, shape.heads, tile_bytes),
+    launch(flash_query_gradient_kernel<T, dim>, flash_launch<Tiles>(shape, shape.heads, Tiles::tile_bytes),
            stream_, task, heads_of<const T>(shape, q), heads_of<const T>(shape, k),
            heads_of<const T>(shape, v), heads_of<const T>(shape, d_out),
            rows<const float>(log_sum_exp), rows<const float>(dots), heads_of<T>(shape, d_q));
     launch(flash_key_gradient_kernel<T, dim>,
-           flash_launch<Tiles>(shape, shape.kv_heads, tile_bytes + row_bytes), stream_, task,
+           flash_launch<Tiles>(shape, shape.kv_heads, Tiles::tile_bytes + Tiles::row_bytes), stream_, task,
            heads_of<const T>(shape, q), heads_of<const T>(shape, k), heads_of<const T>(shape, v),
            heads_of<const T>(shape, d_out), rows<const float>(log_sum_exp), rows<const float>(dots),
            heads_of<T>(shape, d_k), heads_of<T>(shape, d_v));

@@ -119,9 +119,8 @@ void SimtKernels::flash_forward(const AttentionShape& shape, const Matrix& q, co
     using T = decltype(zero);
     constexpr int dim = decltype(padded)::value;
     using Tiles = FlashTiles<T, dim, false>;
-    constexpr int elements = Tiles::held_elements + 4 * Tiles::passing_elements;
     launch(flash_forward_kernel<T, dim>,
-           flash_launch<Tiles>(shape, shape.heads, elements * static_cast<int>(sizeof(T))), stream_,
+           flash_launch<Tiles>(shape, shape.heads, Tiles::tile_bytes), stream_,
            FlashTask{static_cast<int>(group_size(shape)), scale_of(shape)},
            heads_of<const T>(shape, q), heads_of<const T>(shape, k), heads_of<const T>(shape, v),
            heads_of<T>(shape, out), rows<float>(log_sum_exp));

@@ -27,6 +27,11 @@ struct FlashTiles {
   /// Elements of a tile of the block, and of one that passes.
   static constexpr int held_elements = rows * stride;
   static constexpr int passing_elements = passing * stride;
+  /// Shared memory of a block: one matrix held forward and two backward, two that pass by.
+  static constexpr int tile_bytes =
+      ((backward ? 2 : 1) * held_elements + 4 * passing_elements) * static_cast<int>(sizeof(T));
+  /// More of it, where queries pass by: two numbers of each.
+  static constexpr int row_bytes = 4 * passing * static_cast<int>(sizeof(float));
 };
 
 /// One head of one sequence, and where it ends.
@@ -142,17 +147,19 @@ struct FlashTask {
 
 constexpr float log2_of_e = 1.4426950408889634f;
 
+constexpr int largest_head = 128;
+
 /// body(T{}, std::integral_constant<int, padded head_dim>()).
 template <class Body>
 void with_head_dim(const AttentionShape& shape, DType dtype, const Body& body) {
-  KUMIHIMO_CHECK(shape.head_dim <= 128 && shape.seq_length <= 0x3fff'ffff);
+  KUMIHIMO_CHECK(shape.head_dim <= largest_head && shape.seq_length <= 0x3fff'ffff);
   with_type(dtype, [&](auto zero) {
     if (shape.head_dim <= 32) {
       body(zero, std::integral_constant<int, 32>());
     } else if (shape.head_dim <= 64) {
       body(zero, std::integral_constant<int, 64>());
     } else {
-      body(zero, std::integral_constant<int, 128>());
+      body(zero, std::integral_constant<int, largest_head>());
     }
   });
 }

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""How bench/gpu_study.py judges what it measured, on rows made up for it: no GPU is needed."""
+import pathlib
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "bench"))
+import gpu_study  # noqa: E402
+
+
+def ran(name, seconds, gibibytes):
+    return {"table_or_row_id": name, "status": "ok", "step_time_s": seconds, "memory_gb": gibibytes}
+
+
+def ran_out(name):
+    return {"table_or_row_id": name, "status": "oom", "step_time_s": "", "memory_gb": ""}
+
+
+def said(name, status, seconds="", gibibytes=""):
+    return {"table_or_row_id": name, "predicted_status": status, "predicted_step_time_s": seconds,
+            "predicted_memory_gb": gibibytes}
+
+
+
+class Reports:
+    def __init__(self):
+        self.rows = {}
+
+    def report(self, what, value, aim, met):
+        self.rows[what] = met
+
+
+class JudgePredictions(unittest.TestCase):
+    def test_errors_are_means_of_what_ran(self):
+        result = gpu_study.judge_predictions(
+            [ran("a", 2.0, 10), ran("b", 1.0, 20), ran_out("c")],
+            [said("a", "ok", "2.2", "10.0"), said("b", "ok", "0.9", "19.0"), said("c", "oom", "9.0", "99.0")])
+        self.assertAlmostEqual(result["time_mape"], (0.1 + 0.1) / 2)
+        self.assertAlmostEqual(result["memory_mape"], (0.0 + 0.05) / 2)
+        self.assertEqual((result["timed"], result["judged"], result["out_of_memory"], result["skipped"]), (2, 3, 1, 0))
+        self.assertEqual(result["judged_right"], 1)
+
+    def test_both_kinds_of_wrong_judgement_count(self):
+        result = gpu_study.judge_predictions(
+            [ran("a", 1.0, 1.0), ran("b", 1.0, 1.0), ran_out("c"), ran_out("d")],
+            [said("a", "oom", "1.0", "1.0"), said("b", "ok", "1.0", "1.0"), said("c", "ok", "1.0", "1.0"),
+             said("d", "oom")])
+        self.assertEqual(result["judged_right"], 2 / 4)
+
+    def test_rows_without_a_prediction_are_counted(self):
+        result = gpu_study.judge_predictions([ran("a", 1.0, 1.0), ran("b", 1.0, 1.0)], [said("a", "skipped")])
+        self.assertEqual(result["skipped"], 2)
+        self.assertIsNone(result["time_mape"])
+        self.assertIsNone(result["judged_right"])
+
+    def test_aims(self):
+        good = {"time_mape": 0.06, "memory_mape": 0.03, "timed": 9, "judged_right": 0.98, "judged": 10,
+                "out_of_memory": 1, "skipped": 0}
+        for change, missed in (({}, set()), ({"time_mape": 0.061}, {"held out: step time, mean error"}),
+                               ({"memory_mape": 0.031}, {"held out: memory, mean error"}),
+                               ({"judged_right": 0.979}, {"held out: out of memory said rightly"}),
+                               ({"out_of_memory": 0}, {"held out: ran out of memory"}),
+                               ({"time_mape": None}, {"held out: step time, mean error"}),
+                               ({"skipped": 1}, {"held out: without a prediction"})):
+            reports = Reports()
+            gpu_study.report_predictions(reports, {**good, **change})
+            self.assertEqual({what for what, met in reports.rows.items() if not met}, missed)
+
+
+class Choices(unittest.TestCase):
+    def test_the_faster_way_is_named(self):
+        slow, fast = {"tokens_per_s": 1.0}, {"tokens_per_s": 2.0}
+        self.assertEqual(gpu_study.faster({"": slow, " --cuda-graphs": fast}), " --cuda-graphs")
+        self.assertEqual(gpu_study.faster({"": slow, " --cuda-graphs": None}), "")
+        self.assertIsNone(gpu_study.faster({"": None}))
+
+    def test_configurations_are_64_different_ones_and_some_are_large(self):
+        chosen = gpu_study.configurations()
+        self.assertEqual(len(set(chosen)), 64)
+        for part in (chosen[::2], chosen[1::2]):  # fitted, held out
+            self.assertEqual(sum(micro_batch >= 16 for micro_batch, *_ in part), 8)
+
+
+if __name__ == "__main__":
+    unittest.main()
