@@ -7,7 +7,7 @@
   4 pytorch     tokens/s, MFU and peak memory beside PyTorch, 1.3 and 2.7 billion parameters, with and
                 without --cuda-graphs; the faster one is judged
   5 fp8         fp8 against bf16: speed, and losses by --compare-precision
-  6 llama8b     the shape of LLaMA-3 8B (momentum SGD: AdamW's states of 8 B take more than 141 GB)
+  6 llama8b     the shape of LLaMA-3 8B: AdamW with its states in host memory (96 GB), and momentum SGD without
   7 predict     64 configurations, some of them too large, every second one fitted, the others predicted:
                 errors of time and memory, and whether running out of memory was foreseen
 
@@ -147,15 +147,19 @@ def fp8(study):
 
 
 def llama8b(study):
-    best = None
-    for micro_batch, recompute in ((1, "none"), (1, "full"), (2, "full"), (4, "full")):
-        run = study.train(f"llama8b-{micro_batch}-{recompute}", "8B", micro_batch=micro_batch, batch=8,
-                          more=("--precision", "bf16", "--optimizer", "sgd", "--recompute", recompute))
-        if run and (best is None or run["tokens_per_s"] > best["tokens_per_s"]):
-            best = run
-    value = "does not fit" if best is None else f"{best['tokens_per_s']:.0f} tokens/s"
-    study.report("LLaMA-3 8B shape, bf16, momentum SGD", value, "above 11,000 (AdamW)",
-                 None if best is None else best["tokens_per_s"] > 11000)
+    # All optimizer states cross the host's link once a step: a batch of 64 sequences, 262,144 tokens.
+    for optimizer, batch, more in (("adamw", 64, ("--offload", "optimizer")), ("sgd", 8, ())):
+        best = None
+        for micro_batch, recompute in ((1, "none"), (1, "full"), (2, "full"), (4, "full")):
+            run = study.train(f"llama8b-{optimizer}-{micro_batch}-{recompute}", "8B", micro_batch=micro_batch, batch=batch,
+                              more=("--precision", "bf16", "--optimizer", optimizer, "--recompute", recompute, *more))
+            if run and (best is None or run["tokens_per_s"] > best["tokens_per_s"]):
+                best = run
+        value = "does not fit" if best is None else f"{best['tokens_per_s']:.0f} tokens/s"
+        name = "AdamW, offloaded" if optimizer == "adamw" else "momentum SGD"
+        met = best is not None and best["tokens_per_s"] > 11000
+        study.report(f"LLaMA-3 8B shape, bf16, {name}", value, "above 11,000" if optimizer == "adamw" else "",
+                     met if optimizer == "adamw" else None)
 
 
 def configurations():

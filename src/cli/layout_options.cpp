@@ -36,6 +36,10 @@ constexpr std::array layout_flags{
     LayoutFlag{"--zero", "zero", "STAGE",
                "share over the data-parallel ranks: 1 optimizer states, 2 gradients too, 3 weights "
                "too (default: 0, nothing)"},
+    LayoutFlag{"--offload", "offload", "STATES",
+               "optimizer: its states live in host memory and pass through the device in portions "
+               "(default: none); with a back end on the host that is memory apart from "
+               "--device-memory"},
     LayoutFlag{"--attention", "attention", "KERNEL", "unfused, fused-softmax, flash (default)"},
     LayoutFlag{"--norm", "norm", "KERNEL", "unfused, fused (default)"},
     LayoutFlag{"--precision", "precision", "FORMAT", "fp32 (default), bf16, fp8"},

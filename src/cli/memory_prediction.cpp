@@ -31,12 +31,14 @@ MemoryPrediction predict_training_memory(const TrainingOptions& options) {
   const StackProfile profile = trainer_profile();
   const Prediction prediction =
       predict(options.job, options.layout, this_machine(options.layout.devices()), profile);
-  MemoryPrediction result{{}, profile.name};
+  MemoryPrediction result{.profile = profile.name};
   for (const MemoryUse& use : prediction.memory) {
     const auto most = [&](MemoryCategory category, double bytes) {
       Bytes& highest = result.bytes[category];
       highest = std::max(highest, static_cast<Bytes>(std::llround(bytes)));
     };
+    result.offloaded = std::max(
+        result.offloaded, static_cast<Bytes>(std::llround(use.host * optimizer_share(options))));
     most(MemoryCategory::weights, static_cast<double>(use.weights));
     most(MemoryCategory::gradients, static_cast<double>(use.gradients));
     most(MemoryCategory::optimizer, static_cast<double>(use.optimizer) * optimizer_share(options));

@@ -9,6 +9,7 @@ namespace kumihimo {
 
 struct MemoryPrediction {
   MemoryByCategory bytes;  ///< of each category, the most that any rank is predicted to hold
+  Bytes offloaded = 0;     ///< in host memory, likewise
   std::string profile;     ///< of the stack that was assumed
 };
 

@@ -15,6 +15,8 @@ Cluster this_machine(std::int64_t ranks) {
   }
   machine.devices_per_node = static_cast<int>(ranks);
   machine.nodes = 1;
+  machine.host_memory = machine.device.memory * ranks;
+  machine.host_link_bandwidth = some_rate;
   machine.intra_node = {some_rate, 1e-6};
   machine.inter_node = machine.intra_node;
   machine.nics_per_node = 1;

@@ -106,6 +106,7 @@ Json train_step_json(const StepReport& report, const TrainingRun& run, const Ran
   json["rank_times"] = std::move(ranks);
   json["peak_memory_bytes"] = report.peak_memory_total;
   json["peak_memory"] = memory_json(report.peak_memory);
+  json["offloaded_bytes"] = report.offloaded_memory;
   return json;
 }
 
@@ -162,7 +163,9 @@ Json train_json(const StepStatistics& statistics, const TrainingRun& run, const 
   }
   json["peak_memory_bytes"] = statistics.last().peak_memory_total;
   json["peak_memory"] = memory_json(statistics.last().peak_memory);
+  json["offloaded_bytes"] = statistics.last().offloaded_memory;
   json["predicted_memory"] = memory_json(predicted.bytes);
+  json["predicted_offloaded_bytes"] = predicted.offloaded;
   json["predicted_by"] = predicted.profile;
   return json;
 }

@@ -103,20 +103,24 @@ std::string time_text(const StepStatistics& statistics) {
   return text;
 }
 
-std::string memory_text(const MemoryByCategory& measured, const MemoryPrediction& predicted) {
+std::string memory_text(const StepReport& measured, const MemoryPrediction& predicted) {
   Table table{
       {{""}, {"measured", Align::right}, {"predicted", Align::right}, {"off by", Align::right}},
       {}};
-  for (const MemoryCategory category : all_memory_categories) {
-    const double seen = static_cast<double>(measured[category]);
-    const double expected = static_cast<double>(predicted.bytes[category]);
-    if (seen == 0 && expected == 0) continue;
+  const auto add_row = [&](std::string_view what, Bytes measured_bytes, Bytes predicted_bytes) {
+    const double seen = static_cast<double>(measured_bytes);
+    const double expected = static_cast<double>(predicted_bytes);
+    if (seen == 0 && expected == 0) return;
     // Message buffers are the trainer's own affair: GPU frameworks keep none that a profile counts.
     const bool is_predicted = expected > 0;
-    table.rows.push_back({std::string(to_string(category)), format_bytes(seen),
+    table.rows.push_back({std::string(what), format_bytes(seen),
                           is_predicted ? format_bytes(expected) : "not predicted",
                           is_predicted && seen > 0 ? signed_percent(expected / seen - 1) : ""});
+  };
+  for (const MemoryCategory category : all_memory_categories) {
+    add_row(to_string(category), measured.peak_memory[category], predicted.bytes[category]);
   }
+  add_row("offloaded", measured.offloaded_memory, predicted.offloaded);
   return to_text(table);
 }
 
@@ -223,10 +227,12 @@ std::string train_summary(const StepStatistics& statistics, const TrainingRun& r
     text += "  no step after the warm-up\n";
   }
   text += heading("Memory, the most that any rank held", terminal);
-  text += memory_text(statistics.last().peak_memory, predicted);
-  text += fmt::format("  together {} at the peak; predicted by the planner with {}\n",
-                      format_bytes(static_cast<double>(statistics.last().peak_memory_total)),
-                      predicted.profile);
+  text += memory_text(statistics.last(), predicted);
+  text += fmt::format(
+      "  together {} at the peak{}; predicted by the planner with {}\n",
+      format_bytes(static_cast<double>(statistics.last().peak_memory_total)),
+      statistics.last().offloaded_memory > 0 ? ", without what is offloaded to host memory" : "",
+      predicted.profile);
   if (setup.gpu != nullptr) {
     text += fmt::format("  {} in use on GPU {} by the driver's count, all its users together\n",
                         format_bytes(static_cast<double>(setup.gpu->memory_in_use())),

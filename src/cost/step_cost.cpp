@@ -291,7 +291,7 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
     }
     if (layout.offload.optimizer) {
       states.host += static_cast<double>(states.optimizer);
-      states.optimizer = 0;
+      states.optimizer = state_bytes * offload_room(zero >= 1 ? shard : parameters);
     }
     if (layout.offload.weights) {
       states.host += static_cast<double>(states.weights);

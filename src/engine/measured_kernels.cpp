@@ -134,19 +134,17 @@ class MeasuredKernels final : public Kernels {
     const StepRecorder::Span span(recorder_, Activity::elementwise);
     kernels_->scale(x, factor);
   }
-  void sum_of_squares(const Matrix& x, const Matrix& sum) override {
+  void sum_of_squares(std::span<const Matrix> matrices, const Matrix& sum) override {
     const StepRecorder::Span span(recorder_, Activity::optimizer);
-    kernels_->sum_of_squares(x, sum);
+    kernels_->sum_of_squares(matrices, sum);
   }
-  void adamw(const AdamW& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-             const Matrix& v, const Matrix& weights) override {
+  void adamw(const AdamW& step, std::span<const OptimizerPiece> pieces) override {
     const StepRecorder::Span span(recorder_, Activity::optimizer);
-    kernels_->adamw(step, gradient, master, m, v, weights);
+    kernels_->adamw(step, pieces);
   }
-  void sgd(const Sgd& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-           const Matrix& weights) override {
+  void sgd(const Sgd& step, std::span<const OptimizerPiece> pieces) override {
     const StepRecorder::Span span(recorder_, Activity::optimizer);
-    kernels_->sgd(step, gradient, master, m, weights);
+    kernels_->sgd(step, pieces);
   }
   void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override {
     const StepRecorder::Span span(recorder_, Activity::elementwise);

@@ -15,8 +15,9 @@ Matrix flat_matrix(const Buffer& buffer, DType dtype) {
 }  // namespace
 
 ModelStates::ModelStates(const TrainingOptions& options, std::vector<ParameterUnit> units,
-                         UseOrder use_order, std::vector<int> gradient_uses, DeviceMemory& memory,
-                         Kernels& kernels, Workspace& workspace, RankGroups& groups)
+                         UseOrder use_order, std::vector<int> gradient_uses,
+                         const RankMemory& memory, Kernels& kernels, Workspace& workspace,
+                         RankGroups& groups, StepRecorder& recorder)
     : optimizer_(options.optimizer),
       zero_stage_(options.layout.zero_stage),
       overlap_(options.layout.overlap_data_parallel),
@@ -31,10 +32,25 @@ ModelStates::ModelStates(const TrainingOptions& options, std::vector<ParameterUn
       kernels_(kernels),
       workspace_(workspace),
       groups_(groups),
-      scalar_memory_(memory, MemoryCategory::workspace, bytes_of(DType::fp64)) {
-  for (std::size_t i = 0; i < units_.size(); ++i) allocate(static_cast<int>(i), memory);
-  if (sharded_weights()) gathered_ = make_wholes(dtype_, memory);
-  if (sharded_gradients()) reduced_ = make_wholes(DType::fp32, memory);
+      scalar_memory_(memory.device, MemoryCategory::workspace, bytes_of(DType::fp64)) {
+  for (std::size_t i = 0; i < units_.size(); ++i) allocate(static_cast<int>(i), memory.device);
+  if (options.layout.offload.optimizer) {
+    std::int64_t owned = 0;
+    for (Unit& unit : states_) {
+      unit.first_state = owned;
+      owned += unit.owned;
+    }
+    offloaded_ = std::make_unique<OffloadedStates>(state_kinds(), owned, options.offload_portion,
+                                                   memory, recorder);
+  } else {
+    for (Unit& unit : states_) {
+      unit.optimizer_memory = Buffer(memory.device, MemoryCategory::optimizer,
+                                     state_kinds() * unit.owned * bytes_of(DType::fp32));
+    }
+  }
+  if (sharded_weights()) gathered_ = make_wholes(dtype_, memory.device);
+  if (sharded_gradients()) reduced_ = make_wholes(DType::fp32, memory.device);
+  list_pieces();
 }
 
 void ModelStates::allocate(int index, DeviceMemory& memory) {
@@ -45,25 +61,63 @@ void ModelStates::allocate(int index, DeviceMemory& memory) {
   unit.end = owns_all() ? elements : std::min(elements, unit.begin + unit.shard);
 
   const std::int64_t whole = owns_all() ? elements : unit.shard * data_ranks_;
-  const std::int64_t owned = owns_all() ? elements : unit.shard;
-  const bool master = dtype_ != DType::fp32;
-  const bool second_moment = optimizer_.kind == OptimizerKind::adamw;
-  const std::int64_t states = 1 + (second_moment ? 1 : 0) + (master ? 1 : 0);
+  unit.owned = owns_all() ? elements : unit.shard;
   unit.weight_memory = Buffer(memory, MemoryCategory::weights,
-                              (sharded_weights() ? owned : whole) * bytes_of(dtype_));
+                              (sharded_weights() ? unit.owned : whole) * bytes_of(dtype_));
   unit.gradient_memory = Buffer(memory, MemoryCategory::gradients,
-                                (sharded_gradients() ? owned : whole) * bytes_of(DType::fp32));
-  unit.optimizer_memory =
-      Buffer(memory, MemoryCategory::optimizer, states * owned * bytes_of(DType::fp32));
-
+                                (sharded_gradients() ? unit.owned : whole) * bytes_of(DType::fp32));
   unit.weights = flat_matrix(unit.weight_memory, dtype_);
   unit.gradients = flat_matrix(unit.gradient_memory, DType::fp32);
-  const Matrix optimizer = flat_matrix(unit.optimizer_memory, DType::fp32);
-  std::int64_t taken = 0;
-  const auto take = [&] { return cols_of(optimizer, owned * taken++, owned); };
-  unit.m = take();
-  if (second_moment) unit.v = take();
-  if (master) unit.master = take();
+}
+
+void ModelStates::list_pieces() {
+  updates_.resize(offloaded_ ? static_cast<std::size_t>(offloaded_->portions()) : 1);
+  for (int unit = 0; unit < std::ssize(units_); ++unit) {
+    for (const OwnedPiece& piece : pieces_to_save(unit)) {
+      norm_pieces_.push_back(cols_of(owned_gradients(unit), piece.offset, piece.count));
+    }
+    for (const OwnedPiece& piece : owned_pieces(unit)) {
+      if (offloaded_) {
+        list_offloaded(unit, piece);
+        continue;
+      }
+      updates_.front().push_back(update_of(unit, piece, [&](StateKind kind) {
+        return cols_of(owned_state(unit, kind), piece.offset, piece.count);
+      }));
+    }
+  }
+}
+
+void ModelStates::list_offloaded(int unit, const OwnedPiece& piece) {
+  for (std::int64_t done = 0; done < piece.count;) {
+    const std::int64_t position = state(unit).first_state + piece.offset + done;
+    const std::int64_t portion = offloaded_->portion_of(position);
+    const ElementRange range = offloaded_->range_of(portion);
+    OwnedPiece part = piece;
+    part.first += done;
+    part.offset += done;
+    part.count = std::min(piece.count - done, range.first + range.count - position);
+    updates_[static_cast<std::size_t>(portion)].push_back(
+        update_of(unit, part, [&](StateKind kind) {
+          return cols_of(offloaded_->on_device(portion, number_of(kind)), position - range.first,
+                         part.count);
+        }));
+    done += part.count;
+  }
+}
+
+OptimizerPiece ModelStates::update_of(int unit, const OwnedPiece& piece,
+                                      const std::function<Matrix(StateKind)>& state_of) {
+  const auto part = [&](const Matrix& flat) { return cols_of(flat, piece.offset, piece.count); };
+  const Matrix weights = part(owned_state(unit, StateKind::weight));
+  const bool master = has(StateKind::master);
+  const bool decays = piece.parameter->decays();
+  return {.gradient = part(owned_gradients(unit)),
+          .master = master ? state_of(StateKind::master) : weights,
+          .m = state_of(StateKind::m),
+          .v = has(StateKind::v) ? state_of(StateKind::v) : Matrix{},
+          .weights = master ? weights : Matrix{},
+          .weight_decay = decays ? static_cast<float>(optimizer_.weight_decay) : 0.0f};
 }
 
 bool ModelStates::is_layer(int unit) const {
@@ -113,6 +167,7 @@ void ModelStates::begin_step() {
     state(unit).gradients_due = gradient_uses_[static_cast<std::size_t>(unit)];
   }
   next_use_ = 0;
+  if (offloaded_) offloaded_->begin_step();
   if (!sharded_weights()) return;
   for (Whole& whole : gathered_.layers) whole.unit = -1;
   for (Whole& whole : gathered_.others) whole.unit = -1;
@@ -236,11 +291,7 @@ double ModelStates::gradient_norm() {
   const Matrix sum = matrix_at(scalar_memory_.data(), 1, 1, DType::fp64);
   const double zero = 0;
   kernels_.upload(&zero, sum);
-  for (int unit = 0; unit < std::ssize(units_); ++unit) {
-    for (const OwnedPiece& piece : pieces_to_save(unit)) {
-      kernels_.sum_of_squares(cols_of(owned_gradients(unit), piece.offset, piece.count), sum);
-    }
-  }
+  kernels_.sum_of_squares(norm_pieces_, sum);
   groups_.all->all_reduce(sum);
   double squares = 0;
   kernels_.download(sum, &squares);
@@ -251,36 +302,28 @@ double ModelStates::gradient_norm() {
 
 void ModelStates::update(std::int64_t step, double learning_rate, double gradient_scale) {
   const double count = static_cast<double>(step + 1);
-  AdamW adamw{.learning_rate = static_cast<float>(learning_rate),
-              .beta1 = static_cast<float>(optimizer_.beta1),
-              .beta2 = static_cast<float>(optimizer_.beta2),
-              .epsilon = static_cast<float>(optimizer_.epsilon),
-              .gradient_scale = static_cast<float>(gradient_scale),
-              .correction1 = static_cast<float>(1 - std::pow(optimizer_.beta1, count)),
-              .correction2 = static_cast<float>(1 - std::pow(optimizer_.beta2, count))};
-  Sgd sgd{.learning_rate = static_cast<float>(learning_rate),
-          .momentum = static_cast<float>(optimizer_.momentum),
-          .gradient_scale = static_cast<float>(gradient_scale)};
-  for (int unit = 0; unit < std::ssize(units_); ++unit) {
-    const bool master = has(StateKind::master);
-    for (const OwnedPiece& piece : owned_pieces(unit)) {
-      const auto part = [&](const Matrix& flat) {
-        return cols_of(flat, piece.offset, piece.count);
-      };
-      const Matrix weights = part(owned_state(unit, StateKind::weight));
-      const Matrix values = master ? part(state(unit).master) : weights;
-      const Matrix copy = master ? weights : Matrix{};
-      const Matrix gradient = part(owned_gradients(unit));
-      const float decay =
-          piece.parameter->decays() ? static_cast<float>(optimizer_.weight_decay) : 0.0f;
-      if (optimizer_.kind == OptimizerKind::adamw) {
-        adamw.weight_decay = decay;
-        kernels_.adamw(adamw, gradient, values, part(state(unit).m), part(state(unit).v), copy);
-      } else {
-        sgd.weight_decay = decay;
-        kernels_.sgd(sgd, gradient, values, part(state(unit).m), copy);
-      }
+  const AdamW adamw{.learning_rate = static_cast<float>(learning_rate),
+                    .beta1 = static_cast<float>(optimizer_.beta1),
+                    .beta2 = static_cast<float>(optimizer_.beta2),
+                    .epsilon = static_cast<float>(optimizer_.epsilon),
+                    .gradient_scale = static_cast<float>(gradient_scale),
+                    .correction1 = static_cast<float>(1 - std::pow(optimizer_.beta1, count)),
+                    .correction2 = static_cast<float>(1 - std::pow(optimizer_.beta2, count))};
+  const Sgd sgd{.learning_rate = static_cast<float>(learning_rate),
+                .momentum = static_cast<float>(optimizer_.momentum),
+                .gradient_scale = static_cast<float>(gradient_scale)};
+  const auto update = [&](std::int64_t portion) {
+    const std::vector<OptimizerPiece>& pieces = updates_[static_cast<std::size_t>(portion)];
+    if (optimizer_.kind == OptimizerKind::adamw) {
+      kernels_.adamw(adamw, pieces);
+    } else {
+      kernels_.sgd(sgd, pieces);
     }
+  };
+  if (offloaded_) {
+    offloaded_->update_all(update);
+  } else {
+    update(0);
   }
   gather_updated_weights();
 }
@@ -302,17 +345,26 @@ Matrix ModelStates::owned_gradients(int unit) const {
                                            : own_row(by_owner(u.gradients.data, unit, DType::fp32));
 }
 
-Matrix ModelStates::owned_state(int unit, StateKind kind) const {
+std::int64_t ModelStates::state_kinds() const {
+  return 1 + (has(StateKind::v) ? 1 : 0) + (has(StateKind::master) ? 1 : 0);
+}
+
+std::int64_t ModelStates::number_of(StateKind kind) const {
+  KUMIHIMO_CHECK(kind != StateKind::weight && has(kind));
+  if (kind == StateKind::master) return state_kinds() - 1;
+  return kind == StateKind::m ? 0 : 1;
+}
+
+Matrix ModelStates::owned_state(int unit, StateKind kind) {
   const Unit& u = state(unit);
-  switch (kind) {
-    case StateKind::weight:
-      return sharded_weights() || owns_all() ? u.weights
-                                             : own_row(by_owner(u.weights.data, unit, dtype_));
-    case StateKind::master: return u.master;
-    case StateKind::m: return u.m;
-    case StateKind::v: return u.v;
+  if (kind == StateKind::weight) {
+    return sharded_weights() || owns_all() ? u.weights
+                                           : own_row(by_owner(u.weights.data, unit, dtype_));
   }
-  return {};
+  if (offloaded_) {
+    return cols_of(offloaded_->in_host_memory(number_of(kind)), u.first_state, u.owned);
+  }
+  return cols_of(flat_matrix(u.optimizer_memory, DType::fp32), u.owned * number_of(kind), u.owned);
 }
 
 std::vector<OwnedPiece> ModelStates::pieces(int unit, std::int64_t begin, std::int64_t end) const {
@@ -358,7 +410,12 @@ void ModelStates::read_piece(const Matrix& flat, const OwnedPiece& piece, float*
 }
 
 void ModelStates::read_state(int unit, const OwnedPiece& piece, StateKind kind, float* values) {
-  read_piece(owned_state(unit, kind), piece, values);
+  const Matrix whole = owned_state(unit, kind);
+  if (is_offloaded(kind)) {
+    std::copy_n(static_cast<const float*>(whole.data) + piece.offset, piece.count, values);
+  } else {
+    read_piece(whole, piece, values);
+  }
 }
 
 void ModelStates::read_gradient(int unit, const OwnedPiece& piece, float* values) {
@@ -367,12 +424,17 @@ void ModelStates::read_gradient(int unit, const OwnedPiece& piece, float* values
 
 void ModelStates::write_state(int unit, const OwnedPiece& piece, StateKind kind,
                               const float* values) {
-  const Workspace::Scope scope(workspace_);
-  const Matrix uploaded = workspace_.take(1, piece.count, DType::fp32);
-  kernels_.upload(values, uploaded);
-  kernels_.copy(uploaded, cols_of(owned_state(unit, kind), piece.offset, piece.count));
+  const Matrix whole = owned_state(unit, kind);
+  if (is_offloaded(kind)) {
+    std::copy_n(values, piece.count, static_cast<float*>(whole.data) + piece.offset);
+  } else {
+    const Workspace::Scope scope(workspace_);
+    const Matrix uploaded = workspace_.take(1, piece.count, DType::fp32);
+    kernels_.upload(values, uploaded);
+    kernels_.copy(uploaded, cols_of(whole, piece.offset, piece.count));
+  }
   if (kind == StateKind::weight && has(StateKind::master)) {
-    kernels_.copy(uploaded, cols_of(state(unit).master, piece.offset, piece.count));
+    write_state(unit, piece, StateKind::master, values);
   }
 }
 

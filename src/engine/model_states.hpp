@@ -1,14 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "comm/world.hpp"
+#include "engine/offloaded_states.hpp"
 #include "engine/parameter_units.hpp"
 #include "engine/rank_groups.hpp"
 #include "engine/training_options.hpp"
-#include "tensor/device_memory.hpp"
 #include "tensor/kernels.hpp"
 
 namespace kumihimo {
@@ -28,6 +30,9 @@ enum class StateKind : std::uint8_t { weight, master, m, v };
 /// 3 weights too. Units are the pieces that are gathered and reduced; each is padded to a multiple
 /// of the data-parallel ranks, of which rank r owns the r-th part.
 ///
+/// With offload the optimizer's states live in host memory, those of all units one after the other
+/// (OffloadedStates).
+///
 /// Reductions of gradients, and gathering of ZeRO-3 weights one use ahead, run on the groups'
 /// stream.
 class ModelStates {
@@ -37,8 +42,8 @@ class ModelStates {
 
   /// `gradient_uses`: how often a step calls finish_gradients for each unit.
   ModelStates(const TrainingOptions& options, std::vector<ParameterUnit> units, UseOrder use_order,
-              std::vector<int> gradient_uses, DeviceMemory& memory, Kernels& kernels,
-              Workspace& workspace, RankGroups& groups);
+              std::vector<int> gradient_uses, const RankMemory& memory, Kernels& kernels,
+              Workspace& workspace, RankGroups& groups, StepRecorder& recorder);
 
   const std::vector<ParameterUnit>& units() const { return units_; }
 
@@ -75,15 +80,16 @@ class ModelStates {
  private:
   struct Unit {
     std::int64_t shard = 0;   ///< elements that each data-parallel rank owns, padding included
+    std::int64_t owned = 0;   ///< elements that this rank owns, padding included
     std::int64_t begin = 0;   ///< of the elements that this rank owns
     std::int64_t end = 0;     ///< of them, without padding
     Buffer weight_memory;     ///< all, or under ZeRO-3 the shard
     Buffer gradient_memory;   ///< all, or under ZeRO-2 and 3 the shard
-    Buffer optimizer_memory;  ///< master (none in fp32), m, v (none for sgd)
-    Matrix weights;           ///< flat, as weight_memory
-    Matrix gradients;         ///< the same
-    Matrix master, m, v;      ///< of the owned elements
-    int gradients_due = 0;    ///< calls of finish_gradients until the reduction starts
+    Buffer optimizer_memory;  ///< m, v (none for sgd), master (none in fp32); or in host memory
+    std::int64_t first_state = 0;  ///< of the owned elements, among those of all units
+    Matrix weights;                ///< flat, as weight_memory
+    Matrix gradients;              ///< the same
+    int gradients_due = 0;         ///< calls of finish_gradients until the reduction starts
   };
 
   /// A buffer for the whole of a unit that is kept in shards.
@@ -109,6 +115,12 @@ class ModelStates {
   Unit& state(int unit) { return states_[static_cast<std::size_t>(unit)]; }
 
   void allocate(int unit, DeviceMemory& memory);
+  void list_pieces();
+  /// Cuts a piece where a portion of offloaded states ends.
+  void list_offloaded(int unit, const OwnedPiece& piece);
+  /// state_of(kind): where the piece's optimizer states are when it is updated.
+  OptimizerPiece update_of(int unit, const OwnedPiece& piece,
+                           const std::function<Matrix(StateKind)>& state_of);
   Wholes make_wholes(DType dtype, DeviceMemory& memory) const;
   Whole& whole_of(Wholes& wholes, int unit);
   /// [data ranks, shard]: row r belongs to rank r.
@@ -123,7 +135,12 @@ class ModelStates {
   void sum_tied_gradients();
   void gather_updated_weights();
   Matrix owned_gradients(int unit) const;
-  Matrix owned_state(int unit, StateKind kind) const;
+  bool is_offloaded(StateKind kind) const { return offloaded_ && kind != StateKind::weight; }
+  /// Kinds of optimizer states are numbered as they lie in memory.
+  std::int64_t number_of(StateKind kind) const;
+  std::int64_t state_kinds() const;
+  /// In host memory where it is offloaded: for the time between steps.
+  Matrix owned_state(int unit, StateKind kind);
   void read_piece(const Matrix& flat, const OwnedPiece& piece, float* values);
   std::vector<OwnedPiece> pieces(int unit, std::int64_t begin, std::int64_t end) const;
 
@@ -136,6 +153,10 @@ class ModelStates {
   DType dtype_;
   std::vector<ParameterUnit> units_;
   std::vector<Unit> states_;
+  std::vector<Matrix> norm_pieces_;  ///< gradients that this rank counts, each once among ranks
+  /// Everything that this rank owns; with offload, by portion.
+  std::vector<std::vector<OptimizerPiece>> updates_;
+  std::unique_ptr<OffloadedStates> offloaded_;
   UseOrder use_order_;
   std::size_t next_use_ = 0;
   std::vector<int> gradient_uses_;

@@ -59,6 +59,7 @@ Trainer::Trainer(World& world, const TrainingOptions& options, ReadSamples read_
       world_(world),
       read_samples_(std::move(read_samples)),
       memory_(memory_of(world.gpu()), options.device_memory),
+      host_memory_(host_memory_for(world.gpu())),
       workspace_(memory_),
       recorder_(world.clock()),
       kernels_(measured(world.gpu() != nullptr
@@ -76,9 +77,10 @@ Trainer::Trainer(World& world, const TrainingOptions& options, ReadSamples read_
   std::vector<ParameterUnit> units = parameter_units(options_, groups_.place);
   StagePlan plan = plan_stages(schedule_of(options_), groups_.place.pipeline, units);
   const std::vector<int> layers = layers_of(units);
+  const RankMemory memory{memory_, host_memory_, world.gpu()};
   states_ =
       std::make_unique<ModelStates>(options_, std::move(units), plan.use_order, plan.gradient_uses,
-                                    memory_, *kernels_, workspace_, groups_);
+                                    memory, *kernels_, workspace_, groups_, recorder_);
   products_ = std::make_unique<LinearProducts>(
       *kernels_, memory_, workspace_, options_.layout.precision, options_.fp8,
       static_cast<int>(layers.size()), bf16_layers(options_, layers));
@@ -191,13 +193,15 @@ void Trainer::summarise(StepReport& report, double begin_s) {
     report.mean_times.overlapped_s += times.overlapped_s / world_.size();
   }
 
-  std::vector<double> most{step_time_s, static_cast<double>(memory_.peak_total())};
+  std::vector<double> most{step_time_s, static_cast<double>(memory_.peak_total()),
+                           static_cast<double>(host_memory_.peak_total())};
   for (const Bytes bytes : memory_.peak().bytes) most.push_back(static_cast<double>(bytes));
   reduce_over_all(most, Reduction::max);
   report.step_time_s = most[0];
   report.peak_memory_total = static_cast<Bytes>(most[1]);
+  report.offloaded_memory = static_cast<Bytes>(most[2]);
   for (std::size_t i = 0; i < all_memory_categories.size(); ++i) {
-    report.peak_memory.bytes[i] = static_cast<Bytes>(most[2 + i]);
+    report.peak_memory.bytes[i] = static_cast<Bytes>(most[3 + i]);
   }
 }
 

@@ -34,6 +34,7 @@ struct StepReport {
   StepTimes mean_times;          ///< over ranks
   MemoryByCategory peak_memory;  ///< so far: of each category, the most that any rank held
   Bytes peak_memory_total = 0;   ///< of all categories together, the most that any rank held
+  Bytes offloaded_memory = 0;    ///< in host memory, the most that any rank held
 };
 
 /// One rank's part of a training run, on the world's GPU where it has one. All ranks of the world
@@ -64,6 +65,8 @@ class Trainer {
   StepRecorder& recorder() { return recorder_; }
   const RecordedPasses& passes() const { return passes_; }
   DeviceMemory& memory() { return memory_; }
+  /// What this rank holds in host memory, by offload.
+  DeviceMemory& host_memory() { return host_memory_; }
   std::string kernels_description() const { return kernels_->description(); }
   /// Continues from there: the states have been set by the caller.
   void resume_at(std::int64_t step, std::int64_t samples);
@@ -84,6 +87,7 @@ class Trainer {
   ReadSamples read_samples_;
   ShardShape shape_;
   DeviceMemory memory_;
+  DeviceMemory host_memory_;
   Workspace workspace_;
   StepRecorder recorder_;
   std::unique_ptr<Kernels> kernels_;

@@ -60,7 +60,8 @@ Errors engine_faults(const TrainingOptions& options) {
   refuse(layout.gradient_dtype != Precision::fp32, "--gradient-dtype",
          fmt::format("is {}: the trainer sums gradients in fp32", to_string(layout.gradient_dtype)),
          "use fp32");
-  refuse(layout.offload.any(), "--offload", "is planned, not trained", "leave it out");
+  refuse(layout.offload.activations || layout.offload.weights, "--offload",
+         "of activations and weights is planned, not trained", "give --offload optimizer");
   refuse(layout.overlap_tensor_parallel, "--overlap-tp", "is planned, not trained", "leave it out");
   refuse(layout.zero_group != 0, "--zero-group", "is planned, not trained",
          "leave it out: states are shared among all data-parallel ranks");

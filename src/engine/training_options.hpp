@@ -60,7 +60,9 @@ struct TrainingOptions {
   Backend backend = Backend::cpu;
   int threads_per_rank = 1;
   Bytes device_memory = 0;  ///< of a rank; 0: as much as there is
-  std::uint64_t seed = 1;   ///< of the initial weights and of the order of the data
+  std::int64_t offload_portion =
+      kumihimo::offload_portion;  ///< parameters whose states pass at once
+  std::uint64_t seed = 1;         ///< of the initial weights and of the order of the data
   bool shuffle = true;
   bool record_passes = false;  ///< hand a GPU whole passes, each recorded once (CUDA graphs)
 };

@@ -24,6 +24,19 @@ struct Offload {
   bool operator==(const Offload&) const = default;
 };
 
+/// Offloaded optimizer states pass through the device while they are updated: those of so many
+/// parameters together, in so many places (one comes, one is updated, one goes back).
+inline constexpr std::int64_t offload_portion = std::int64_t{1} << 22;
+inline constexpr std::int64_t offload_slots = 3;
+
+/// Of how many parameters the device holds the states at once, where a rank's are offloaded.
+constexpr std::int64_t offload_room(std::int64_t parameters,
+                                    std::int64_t portion = offload_portion) {
+  if (parameters <= portion) return parameters;
+  const std::int64_t portions = (parameters + portion - 1) / portion;
+  return portion * (portions < offload_slots ? portions : offload_slots);
+}
+
 /// What is trained, whatever the layout: the same job for every layout that is compared.
 struct TrainingJob {
   TransformerShape model;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <functional>
+#include <span>
 
 #include "measure/bench_device.hpp"
 #include "model/operations.hpp"
@@ -175,10 +176,11 @@ class Bench {
     const Matrix gradient = filled(1, numbers, DType::fp32),
                  master = filled(1, numbers, DType::fp32), m = filled(1, numbers, DType::fp32),
                  v = filled(1, numbers, DType::fp32);
+    const OptimizerPiece parameters{.gradient = gradient, .master = master, .m = m, .v = v};
     Shares shares(device_);
     // Four read, three written.
     shares.add(7.0 * static_cast<double>(master.bytes()) / figures_.core_bandwidth, [&] {
-      device_.kernels().adamw({.learning_rate = 1e-3f}, gradient, master, m, v, Matrix{});
+      device_.kernels().adamw({.learning_rate = 1e-3f}, std::span(&parameters, 1));
     });
     return shares.finish("rates.optimizer", "AdamW over the parameters");
   }

@@ -17,9 +17,9 @@ Bytes aligned(Bytes bytes) { return (bytes + alignment - 1) / alignment * alignm
 
 std::string text_of(Bytes bytes) { return format_bytes(static_cast<double>(bytes)); }
 
-std::string report(MemoryCategory category, Bytes asked, const MemoryByCategory& held,
-                   Bytes budget) {
-  const std::string limit = budget > 0 ? text_of(budget) : "this machine";
+std::string report(MemoryCategory category, Bytes asked, const MemoryByCategory& held, Bytes budget,
+                   std::string_view place) {
+  const std::string limit = budget > 0 ? text_of(budget) : std::string(place);
   std::string text =
       fmt::format("out of memory: {} more for {} does not fit into {}; held:", text_of(asked),
                   to_string(category), limit);
@@ -59,8 +59,8 @@ Bytes MemoryByCategory::total() const {
 }
 
 OutOfMemory::OutOfMemory(MemoryCategory category_, Bytes asked_, const MemoryByCategory& held_,
-                         Bytes budget_)
-    : std::runtime_error(report(category_, asked_, held_, budget_)),
+                         Bytes budget_, std::string_view place)
+    : std::runtime_error(report(category_, asked_, held_, budget_, place)),
       category(category_),
       asked(asked_),
       held(held_),
@@ -99,13 +99,13 @@ void* DeviceMemory::allocate(MemoryCategory category, Bytes bytes) {
   KUMIHIMO_CHECK(bytes >= 0);
   if (bytes == 0) return nullptr;
   if (budget_ > 0 && bytes > budget_ - held_.total()) {
-    throw OutOfMemory(category, bytes, held_, budget_);
+    throw OutOfMemory(category, bytes, held_, budget_, raw_->place());
   }
   void* data = nullptr;
   try {
     data = raw_->allocate(bytes);
   } catch (const std::bad_alloc&) {
-    throw OutOfMemory(category, bytes, held_, raw_->capacity());
+    throw OutOfMemory(category, bytes, held_, raw_->capacity(), raw_->place());
   }
   held_[category] += bytes;
   peak_[category] = std::max(peak_[category], held_[category]);

@@ -44,7 +44,9 @@ struct MemoryByCategory {
 /// for, what each category holds, the budget.
 class OutOfMemory : public std::runtime_error {
  public:
-  OutOfMemory(MemoryCategory category, Bytes asked, const MemoryByCategory& held, Bytes budget);
+  /// `place`: what is full, where there is no budget.
+  OutOfMemory(MemoryCategory category, Bytes asked, const MemoryByCategory& held, Bytes budget,
+              std::string_view place);
 
   MemoryCategory category;
   Bytes asked;
@@ -61,6 +63,8 @@ class RawMemory {
   virtual void release(void* data, Bytes bytes) noexcept = 0;
   /// All that there is for everybody, or 0 where nobody knows.
   virtual Bytes capacity() const { return 0; }
+  /// What runs out where nobody knows how much there is.
+  virtual std::string_view place() const { return "this machine"; }
 };
 
 std::unique_ptr<RawMemory> make_host_memory();

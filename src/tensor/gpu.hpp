@@ -47,6 +47,8 @@ class Gpu {
 
   virtual const GpuFacts& facts() const = 0;
   virtual std::unique_ptr<RawMemory> make_memory() = 0;
+  /// Host memory that queues copy from and to beside other work. For the host, too.
+  virtual std::unique_ptr<RawMemory> make_host_memory() = 0;
   /// `workspace`: of memory that make_memory has made.
   virtual std::unique_ptr<Kernels> make_kernels(Workspace& workspace) = 0;
   /// The rank's own work: all that its kernels do.
@@ -63,6 +65,11 @@ class Gpu {
 /// The memory of a rank that computes on `gpu`, or on the host where that is null.
 inline std::unique_ptr<RawMemory> memory_of(Gpu* gpu) {
   return gpu != nullptr ? gpu->make_memory() : make_host_memory();
+}
+
+/// The host memory of such a rank.
+inline std::unique_ptr<RawMemory> host_memory_for(Gpu* gpu) {
+  return gpu != nullptr ? gpu->make_host_memory() : make_host_memory();
 }
 
 /// The CUDA back end, loaded when it is asked for. Devices hold on to what they need of it; it

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -88,7 +89,6 @@ struct AdamW {
   float beta1 = 0.9f;
   float beta2 = 0.95f;
   float epsilon = 1e-8f;
-  float weight_decay = 0;
   float gradient_scale = 1;
   float correction1 = 1;  ///< 1 - beta1^step
   float correction2 = 1;  ///< 1 - beta2^step
@@ -98,9 +98,23 @@ struct AdamW {
 struct Sgd {
   float learning_rate = 0;
   float momentum = 0;
-  float weight_decay = 0;
   float gradient_scale = 1;
 };
+
+/// What an optimizer updates together: matrices of one shape [1, n], fp32 but for the weights.
+struct OptimizerPiece {
+  Matrix gradient;
+  Matrix master;
+  Matrix m;
+  Matrix v;  ///< AdamW only
+  /// Receives master in its own dtype, fp32 or bf16; empty, or master itself, when there is no
+  /// separate copy.
+  Matrix weights;
+  float weight_decay = 0;
+};
+
+/// Checks that a piece is as said above; `second_moment`: that it has v.
+void check_piece(const OptimizerPiece& piece, bool second_moment);
 
 /// A back end. Temporaries come from the rank's Workspace. For one thread, which may use others.
 class Kernels {
@@ -219,16 +233,14 @@ class Kernels {
   /// x *= factor, in place.
   virtual void scale(const Matrix& x, float factor) = 0;
 
-  // --- Optimizer, over fp32 [1, n] pieces of parameters
+  // --- Optimizer: a whole list in one call, since parameters are many and most are small. Pieces
+  // do not overlap.
 
-  /// sum, fp64 [1, 1], accumulated: squares of x, in fp64. x may be fp32 or bf16.
-  virtual void sum_of_squares(const Matrix& x, const Matrix& sum) = 0;
-  /// master, m, v: fp32. weights: receives master in its own dtype; empty, or master itself, when
-  /// there is no separate copy.
-  virtual void adamw(const AdamW& step, const Matrix& gradient, const Matrix& master,
-                     const Matrix& m, const Matrix& v, const Matrix& weights) = 0;
-  virtual void sgd(const Sgd& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-                   const Matrix& weights) = 0;
+  /// sum, fp64 [1, 1], accumulated: squares of all elements, in fp64. Matrices without gaps between
+  /// rows, all fp32 or all bf16.
+  virtual void sum_of_squares(std::span<const Matrix> matrices, const Matrix& sum) = 0;
+  virtual void adamw(const AdamW& step, std::span<const OptimizerPiece> pieces) = 0;
+  virtual void sgd(const Sgd& step, std::span<const OptimizerPiece> pieces) = 0;
 
   // --- fp8
 

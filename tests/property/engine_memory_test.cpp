@@ -55,7 +55,8 @@ std::vector<ParallelLayout> layouts(const TransformerShape& model, const Cluster
             "precision=bf16 zero=1 sp=true", "precision=fp32 zero=0 sp=true recompute=full",
             "precision=bf16 zero=1 micro-batch=2",
             "precision=fp32 zero=0 attention=unfused norm=unfused",
-            "precision=bf16 zero=1 attention=fused-softmax recompute=selective"}) {
+            "precision=bf16 zero=1 attention=fused-softmax recompute=selective",
+            "precision=bf16 zero=1 offload=optimizer", "precision=fp32 zero=3 offload=optimizer"}) {
         ParallelLayout layout =
             *parse_layout(fmt::format("{} schedule={} {}", axes, schedule, rest));
         TrainingOptions options = options_for(model, layout);
@@ -102,6 +103,7 @@ TEST_P(EngineMemory, IsWhatThePlannerSays) {
       EXPECT_EQ(held[MemoryCategory::weights], use.weights);
       EXPECT_EQ(held[MemoryCategory::gradients], use.gradients);
       EXPECT_EQ(held[MemoryCategory::optimizer], use.optimizer);
+      EXPECT_EQ(trainer.host_memory().held().total(), use.host);
       const double activations = static_cast<double>(held[MemoryCategory::activations]);
       EXPECT_NEAR(activations, use.activations, 0.03 * use.activations);
     });

@@ -148,16 +148,20 @@ class LazyKernels final : public Kernels {
   void scale(const Matrix& x, float factor) override {
     later([=, this] { kernels_->scale(x, factor); });
   }
-  void sum_of_squares(const Matrix& x, const Matrix& sum) override {
-    later([=, this] { kernels_->sum_of_squares(x, sum); });
+  void sum_of_squares(std::span<const Matrix> matrices, const Matrix& sum) override {
+    later([this, all = std::vector(matrices.begin(), matrices.end()), sum] {
+      kernels_->sum_of_squares(all, sum);
+    });
   }
-  void adamw(const AdamW& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-             const Matrix& v, const Matrix& weights) override {
-    later([=, this] { kernels_->adamw(step, gradient, master, m, v, weights); });
+  void adamw(const AdamW& step, std::span<const OptimizerPiece> pieces) override {
+    later([this, step, all = std::vector(pieces.begin(), pieces.end())] {
+      kernels_->adamw(step, all);
+    });
   }
-  void sgd(const Sgd& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-           const Matrix& weights) override {
-    later([=, this] { kernels_->sgd(step, gradient, master, m, weights); });
+  void sgd(const Sgd& step, std::span<const OptimizerPiece> pieces) override {
+    later([this, step, all = std::vector(pieces.begin(), pieces.end())] {
+      kernels_->sgd(step, all);
+    });
   }
   void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override {
     later([=, this] { kernels_->fp8_scales(x, format, scales); });
@@ -186,6 +190,7 @@ class LazyGpu final : public Gpu {
 
   const GpuFacts& facts() const override { return facts_; }
   std::unique_ptr<RawMemory> make_memory() override { return std::make_unique<LazyMemory>(queue_); }
+  std::unique_ptr<RawMemory> make_host_memory() override { return kumihimo::make_host_memory(); }
   std::unique_ptr<Kernels> make_kernels(Workspace& /*workspace*/) override {
     return std::make_unique<LazyKernels>(queue_, make_);
   }

@@ -219,20 +219,20 @@ class MirroredKernels final : public Kernels {
   void scale(const Matrix& x, float factor) override {
     run({x}, [&](const Mirror& on) { kernels_->scale(on(x), factor); });
   }
-  void sum_of_squares(const Matrix& x, const Matrix& sum) override {
-    run({x, sum}, [&](const Mirror& on) { kernels_->sum_of_squares(on(x), on(sum)); });
-  }
-  void adamw(const AdamW& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-             const Matrix& v, const Matrix& weights) override {
-    run({gradient, master, m, v, weights}, [&](const Mirror& on) {
-      kernels_->adamw(step, on(gradient), on(master), on(m), on(v), on(weights));
+  void sum_of_squares(std::span<const Matrix> matrices, const Matrix& sum) override {
+    std::vector<Matrix> all(matrices.begin(), matrices.end());
+    all.push_back(sum);
+    run(all, [&](const Mirror& on) {
+      for (Matrix& matrix : all) matrix = on(matrix);
+      kernels_->sum_of_squares(std::span(all).first(matrices.size()), all.back());
     });
   }
-  void sgd(const Sgd& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-           const Matrix& weights) override {
-    run({gradient, master, m, weights}, [&](const Mirror& on) {
-      kernels_->sgd(step, on(gradient), on(master), on(m), on(weights));
-    });
+  void adamw(const AdamW& step, std::span<const OptimizerPiece> pieces) override {
+    run_pieces(pieces,
+               [&](std::span<const OptimizerPiece> there) { kernels_->adamw(step, there); });
+  }
+  void sgd(const Sgd& step, std::span<const OptimizerPiece> pieces) override {
+    run_pieces(pieces, [&](std::span<const OptimizerPiece> there) { kernels_->sgd(step, there); });
   }
   void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override {
     run({x, scales}, [&](const Mirror& on) { kernels_->fp8_scales(on(x), format, on(scales)); });
@@ -252,6 +252,26 @@ class MirroredKernels final : public Kernels {
     Mirror mirror(memory_, *kernels_, std::move(matrices));
     call(std::as_const(mirror));
     mirror.finish();
+  }
+
+  /// call(the pieces' copies).
+  template <class Call>
+  void run_pieces(std::span<const OptimizerPiece> pieces, const Call& call) {
+    std::vector<Matrix> matrices;
+    for (const OptimizerPiece& piece : pieces) {
+      for (const Matrix& each : {piece.gradient, piece.master, piece.m, piece.v, piece.weights}) {
+        matrices.push_back(each);
+      }
+    }
+    run(matrices, [&](const Mirror& on) {
+      std::vector<OptimizerPiece> there(pieces.begin(), pieces.end());
+      for (OptimizerPiece& piece : there) {
+        for (Matrix* each : {&piece.gradient, &piece.master, &piece.m, &piece.v, &piece.weights}) {
+          *each = on(*each);
+        }
+      }
+      call(there);
+    });
   }
 
   static std::vector<Matrix> with(std::vector<Matrix> matrices, const NormSaved& saved) {

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <span>
+#include <vector>
 
 #include "base/check.hpp"
 #include "tensor/cpu/cpu_kernels.hpp"
@@ -23,19 +25,18 @@ HWY_INLINE void write_weights(const Matrix& weights, std::size_t i, const auto& 
   }
 }
 
-void adamw_row(const AdamW& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-               const Matrix& v, const Matrix& weights) {
-  const float* gs = row_of<float>(gradient, 0);
-  float* ws = row_of<float>(master, 0);
-  float* ms = row_of<float>(m, 0);
-  float* vs = row_of<float>(v, 0);
+void adamw_row(const AdamW& step, const OptimizerPiece& piece) {
+  const float* gs = row_of<float>(piece.gradient, 0);
+  float* ws = row_of<float>(piece.master, 0);
+  float* ms = row_of<float>(piece.m, 0);
+  float* vs = row_of<float>(piece.v, 0);
   const Floats scale = all(step.gradient_scale);
   const Floats beta1 = all(step.beta1), rest1 = all(1 - step.beta1);
   const Floats beta2 = all(step.beta2), rest2 = all(1 - step.beta2);
   const Floats unbias1 = all(1 / step.correction1), unbias2 = all(1 / step.correction2);
-  const Floats keep = all(1 - step.learning_rate * step.weight_decay);
+  const Floats keep = all(1 - step.learning_rate * piece.weight_decay);
   const Floats rate = all(step.learning_rate), epsilon = all(step.epsilon);
-  over(master.cols, [&](std::size_t i, auto io) HWY_ATTR {
+  over(piece.master.cols, [&](std::size_t i, auto io) HWY_ATTR {
     const Floats g = hn::Mul(io.load(gs + i), scale);
     const Floats first = hn::MulAdd(beta1, io.load(ms + i), hn::Mul(rest1, g));
     const Floats second = hn::MulAdd(beta2, io.load(vs + i), hn::Mul(rest2, hn::Mul(g, g)));
@@ -45,48 +46,45 @@ void adamw_row(const AdamW& step, const Matrix& gradient, const Matrix& master, 
     const Floats direction = hn::Div(hn::Mul(first, unbias1), deviation);
     const Floats w = hn::NegMulAdd(rate, direction, hn::Mul(io.load(ws + i), keep));
     io.store(w, ws + i);
-    write_weights(weights, i, io, w);
+    write_weights(piece.weights, i, io, w);
   });
 }
 
-void sgd_row(const Sgd& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-             const Matrix& weights) {
-  const float* gs = row_of<float>(gradient, 0);
-  float* ws = row_of<float>(master, 0);
-  float* ms = row_of<float>(m, 0);
+void sgd_row(const Sgd& step, const OptimizerPiece& piece) {
+  const float* gs = row_of<float>(piece.gradient, 0);
+  float* ws = row_of<float>(piece.master, 0);
+  float* ms = row_of<float>(piece.m, 0);
   const Floats scale = all(step.gradient_scale), momentum = all(step.momentum);
-  const Floats keep = all(1 - step.learning_rate * step.weight_decay);
+  const Floats keep = all(1 - step.learning_rate * piece.weight_decay);
   const Floats rate = all(step.learning_rate);
-  over(master.cols, [&](std::size_t i, auto io) HWY_ATTR {
+  over(piece.master.cols, [&](std::size_t i, auto io) HWY_ATTR {
     const Floats g = hn::Mul(io.load(gs + i), scale);
     const Floats velocity = hn::MulAdd(momentum, io.load(ms + i), g);
     io.store(velocity, ms + i);
     const Floats w = hn::NegMulAdd(rate, velocity, hn::Mul(io.load(ws + i), keep));
     io.store(w, ws + i);
-    write_weights(weights, i, io, w);
+    write_weights(piece.weights, i, io, w);
   });
 }
 
-/// In fp64.
-double sum_of_squares_rows(const Matrix& x) {
+/// Of a row, in fp64.
+double sum_of_squares_row(const Matrix& x) {
   const hn::ScalableTag<double> d;
   const hn::Rebind<float, decltype(d)> narrow;
   constexpr std::size_t wide_lanes = HWY_LANES(double);
   auto even = hn::Zero(d), odd = hn::Zero(d);
   with_type(x.dtype, [&](auto zero) HWY_ATTR {
     using T = decltype(zero);
-    for (std::int64_t row = 0; row < x.rows; ++row) {
-      const T* from = row_of<T>(x, row);
-      over(x.cols, [&](std::size_t i, auto io) HWY_ATTR {
-        float values[lanes];
-        store(io.load(from + i), values);
-        for (std::size_t k = 0; k < lanes; k += wide_lanes) {
-          const auto v = hn::PromoteTo(d, hn::LoadU(narrow, values + k));
-          auto& sum = k == 0 ? even : odd;
-          sum = hn::MulAdd(v, v, sum);
-        }
-      });
-    }
+    const T* from = row_of<T>(x, 0);
+    over(x.cols, [&](std::size_t i, auto io) HWY_ATTR {
+      float values[lanes];
+      store(io.load(from + i), values);
+      for (std::size_t k = 0; k < lanes; k += wide_lanes) {
+        const auto v = hn::PromoteTo(d, hn::LoadU(narrow, values + k));
+        auto& sum = k == 0 ? even : odd;
+        sum = hn::MulAdd(v, v, sum);
+      }
+    });
   });
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(even, odd)));
 }
@@ -100,75 +98,82 @@ namespace {
 
 HWY_EXPORT(adamw_row);
 HWY_EXPORT(sgd_row);
-HWY_EXPORT(sum_of_squares_rows);
+HWY_EXPORT(sum_of_squares_row);
 
-void check_piece(const Matrix& piece, const Matrix& master) {
-  KUMIHIMO_CHECK(has_shape(piece, 1, master.cols) && piece.dtype == DType::fp32);
+OptimizerPiece part_of(const OptimizerPiece& piece, std::int64_t first, std::int64_t count) {
+  const auto part = [&](const Matrix& matrix) {
+    return matrix.empty() ? matrix : cols_of(matrix, first, count);
+  };
+  // Weights that are master itself need no second store.
+  const bool separate = piece.weights.data != piece.master.data;
+  return {.gradient = part(piece.gradient),
+          .master = part(piece.master),
+          .m = part(piece.m),
+          .v = part(piece.v),
+          .weights = separate ? part(piece.weights) : Matrix(),
+          .weight_decay = piece.weight_decay};
 }
 
-void check_weights(const Matrix& weights, const Matrix& master) {
-  KUMIHIMO_CHECK(weights.empty() || has_shape(weights, 1, master.cols));
-  KUMIHIMO_CHECK(weights.empty() || weights.dtype == DType::fp32 || weights.dtype == DType::bf16);
+/// body(part of a piece): the threads share all elements of all pieces evenly.
+template <class Body>
+void for_parts(const Team& team, std::span<const OptimizerPiece> pieces, const Body& body) {
+  std::int64_t all = 0;
+  for (const OptimizerPiece& piece : pieces) all += piece.master.cols;
+  team.for_ranges(all, 1, 64, [&](std::int64_t first, std::int64_t count) {
+    std::int64_t begin = 0;  // of the piece, among all elements
+    for (const OptimizerPiece& piece : pieces) {
+      const std::int64_t end = begin + piece.master.cols;
+      const std::int64_t from = std::max(first, begin), to = std::min(first + count, end);
+      if (from < to) body(part_of(piece, from - begin, to - from));
+      begin = end;
+    }
+  });
 }
 
 }  // namespace
 
-void CpuKernels::sum_of_squares(const Matrix& x, const Matrix& sum) {
-  KUMIHIMO_CHECK(x.dtype == DType::fp32 || x.dtype == DType::bf16);
+void CpuKernels::sum_of_squares(std::span<const Matrix> matrices, const Matrix& sum) {
   KUMIHIMO_CHECK(has_shape(sum, 1, 1) && sum.dtype == DType::fp64);
-  if (x.elements() == 0) return;
   // Blocks of a fixed size, added in their order, so that threads change nothing.
   constexpr std::int64_t block_elements = 32 * 1024;
-  const Matrix flat = x.contiguous() ? reshaped(x, 1, x.elements()) : x;
-  const bool by_cols = flat.rows == 1;
-  const std::int64_t extent = by_cols ? flat.cols : flat.rows;
-  const std::int64_t size =
-      by_cols ? block_elements : std::max<std::int64_t>(1, block_elements / flat.cols);
-  const std::int64_t blocks = (extent + size - 1) / size;
+  const auto blocks_of = [](const Matrix& x) {
+    return (x.elements() + block_elements - 1) / block_elements;
+  };
+  std::vector<Matrix> blocks;
+  for (const Matrix& x : matrices) {
+    KUMIHIMO_CHECK(x.contiguous() && (x.dtype == DType::fp32 || x.dtype == DType::bf16));
+    const Matrix flat = reshaped(x, 1, x.elements());
+    for (std::int64_t block = 0; block < blocks_of(x); ++block) {
+      const std::int64_t first = block * block_elements;
+      blocks.push_back(cols_of(flat, first, std::min(block_elements, flat.cols - first)));
+    }
+  }
 
   const Workspace::Scope scope(workspace_);
-  const Matrix partial = workspace_.take(1, blocks, DType::fp64);
+  const Matrix partial = workspace_.take(1, std::ssize(blocks), DType::fp64);
   auto* sums = static_cast<double*>(partial.data);
-  team_.for_each(blocks, [&](std::int64_t block, int) {
-    const std::int64_t first = block * size;
-    const std::int64_t count = std::min(size, extent - first);
-    const Matrix part = by_cols ? cols_of(flat, first, count) : rows_of(flat, first, count);
-    sums[block] = HWY_DYNAMIC_DISPATCH(sum_of_squares_rows)(part);
+  team_.for_each(std::ssize(blocks), [&](std::int64_t block, int) {
+    sums[block] = HWY_DYNAMIC_DISPATCH(sum_of_squares_row)(blocks[static_cast<std::size_t>(block)]);
   });
-  double total = 0;
-  for (std::int64_t block = 0; block < blocks; ++block) total += sums[block];
-  *static_cast<double*>(sum.data) += total;
+  for (const Matrix& x : matrices) {
+    double total = 0;
+    for (std::int64_t block = 0; block < blocks_of(x); ++block) total += *sums++;
+    *static_cast<double*>(sum.data) += total;
+  }
 }
 
-void CpuKernels::adamw(const AdamW& step, const Matrix& gradient, const Matrix& master,
-                       const Matrix& m, const Matrix& v, const Matrix& weights) {
-  check_piece(master, master);
-  check_piece(gradient, master);
-  check_piece(m, master);
-  check_piece(v, master);
-  check_weights(weights, master);
-  const Matrix copy = weights.data == master.data ? Matrix() : weights;
-  team_.for_elements(
-      [&](const Matrix& g, const Matrix& w, const Matrix& first, const Matrix& second,
-          const Matrix& out) {
-        HWY_DYNAMIC_DISPATCH(adamw_row)
-        (step, g, w, first, second, out);
-      },
-      gradient, master, m, v, copy);
+void CpuKernels::adamw(const AdamW& step, std::span<const OptimizerPiece> pieces) {
+  for (const OptimizerPiece& piece : pieces) check_piece(piece, true);
+  for_parts(team_, pieces, [&](const OptimizerPiece& part) {
+    HWY_DYNAMIC_DISPATCH(adamw_row)(step, part);
+  });
 }
 
-void CpuKernels::sgd(const Sgd& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-                     const Matrix& weights) {
-  check_piece(master, master);
-  check_piece(gradient, master);
-  check_piece(m, master);
-  check_weights(weights, master);
-  const Matrix copy = weights.data == master.data ? Matrix() : weights;
-  team_.for_elements(
-      [&](const Matrix& g, const Matrix& w, const Matrix& velocity, const Matrix& out) {
-        HWY_DYNAMIC_DISPATCH(sgd_row)(step, g, w, velocity, out);
-      },
-      gradient, master, m, copy);
+void CpuKernels::sgd(const Sgd& step, std::span<const OptimizerPiece> pieces) {
+  for (const OptimizerPiece& piece : pieces) check_piece(piece, false);
+  for_parts(team_, pieces, [&](const OptimizerPiece& part) {
+    HWY_DYNAMIC_DISPATCH(sgd_row)(step, part);
+  });
 }
 
 }  // namespace kumihimo::cpu

@@ -17,6 +17,10 @@ std::unique_ptr<RawMemory> CudaGpu::make_memory() {
   return std::make_unique<CudaMemory>(queue_, facts_.memory);
 }
 
+std::unique_ptr<RawMemory> CudaGpu::make_host_memory() {
+  return std::make_unique<PinnedMemory>(facts_.ordinal);
+}
+
 std::unique_ptr<Kernels> CudaGpu::make_kernels(Workspace& workspace) {
   use_device(facts_.ordinal);
   return std::make_unique<CudaKernels>(workspace, queue_, facts_, options_, algorithms_);

@@ -16,6 +16,7 @@ class CudaGpu final : public Gpu {
 
   const GpuFacts& facts() const override { return facts_; }
   std::unique_ptr<RawMemory> make_memory() override;
+  std::unique_ptr<RawMemory> make_host_memory() override;
   std::unique_ptr<Kernels> make_kernels(Workspace& workspace) override;
   DeviceQueue& queue() override { return *queue_; }
   std::unique_ptr<DeviceQueue> make_queue() override;

@@ -39,6 +39,16 @@ void CudaMemory::release(void* data, Bytes /*bytes*/) noexcept {
   if (cudaSetDevice(queue_->ordinal()) == cudaSuccess) cudaFreeAsync(data, queue_->stream());
 }
 
+void* PinnedMemory::allocate(Bytes bytes) {
+  use_device(ordinal_);
+  void* data = nullptr;
+  check(cudaHostAlloc(&data, static_cast<std::size_t>(bytes), cudaHostAllocPortable));
+  std::memset(data, 0, static_cast<std::size_t>(bytes));
+  return data;
+}
+
+void PinnedMemory::release(void* data, Bytes /*bytes*/) noexcept { cudaFreeHost(data); }
+
 PinnedBuffer::PinnedBuffer(int ordinal, std::size_t bytes) : size_(bytes) {
   use_device(ordinal);
   void* data = nullptr;

@@ -25,7 +25,23 @@ class CudaMemory final : public RawMemory {
   Bytes capacity_;
 };
 
-/// Host memory that the GPU reaches by itself.
+/// Host memory that the GPU reaches by itself: pinned, so that it cannot be paged out. Pieces are
+/// given back at once: nobody may be copying there.
+class PinnedMemory final : public RawMemory {
+ public:
+  explicit PinnedMemory(int ordinal) : ordinal_(ordinal) {}
+
+  void* allocate(Bytes bytes) override;
+  void release(void* data, Bytes bytes) noexcept override;
+  std::string_view place() const override {
+    return "what CUDA can pin of this machine's host memory (other ranks here share it)";
+  }
+
+ private:
+  int ordinal_;
+};
+
+/// A piece of such memory, for the back end itself.
 class PinnedBuffer {
  public:
   PinnedBuffer(int ordinal, std::size_t bytes);

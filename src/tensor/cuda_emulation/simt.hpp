@@ -21,6 +21,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define threadIdx (::kumihimo::cuda_emulation::Machine::current().thread_index())
 #define blockIdx (::kumihimo::cuda_emulation::Machine::current().block_index())
 #define blockDim (::kumihimo::cuda_emulation::Machine::current().block_shape())

@@ -79,11 +79,9 @@ class ReferenceKernels final : public Kernels {
   void scale(const Matrix& x, float factor) override;
 
   // optimizer.cpp
-  void sum_of_squares(const Matrix& x, const Matrix& sum) override;
-  void adamw(const AdamW& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-             const Matrix& v, const Matrix& weights) override;
-  void sgd(const Sgd& step, const Matrix& gradient, const Matrix& master, const Matrix& m,
-           const Matrix& weights) override;
+  void sum_of_squares(std::span<const Matrix> matrices, const Matrix& sum) override;
+  void adamw(const AdamW& step, std::span<const OptimizerPiece> pieces) override;
+  void sgd(const Sgd& step, std::span<const OptimizerPiece> pieces) override;
 
   // fp8.cpp
   void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override;

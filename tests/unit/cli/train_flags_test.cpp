@@ -51,10 +51,15 @@ TEST(TrainFlags, WhatOnlyThePlannerKnowsIsRefused) {
   EXPECT_THAT(bad.err, AllOf(HasSubstr("--zero: 2 with the zb-h1 schedule"),
                              HasSubstr("use --zero 1, or --schedule 1f1b")));
   EXPECT_THAT(train({"--precision", "fp16"}).err, HasSubstr("--precision"));
+  for (const char* what : {"activations", "weights", "optimizer+activations"}) {
+    const auto refused = train({"--offload", what});
+    EXPECT_EQ(refused.code, 2);
+    EXPECT_THAT(refused.err, HasSubstr("--offload: of activations and weights is planned, not "
+                                       "trained; give --offload optimizer"));
+  }
   const auto recorded = train({"--cuda-graphs"});
   EXPECT_EQ(recorded.code, 2);
   EXPECT_THAT(recorded.err, HasSubstr("--cuda-graphs: is for --backend cuda"));
-  EXPECT_THAT(train({"--layout", "offload=optimizer"}).err, HasSubstr("--offload"));
 }
 
 TEST(TrainFlags, AComparisonTakesTwoPrecisionsOnThreadsAndSavesNothing) {

@@ -196,7 +196,9 @@ TEST_P(LargeShapes, Elementwise) {
         results.emplace_back(1, shape.cols);
         by.bias_backward(a, results.back());
         results.emplace_back(1, 1, DType::fp64);
-        by.sum_of_squares(a, results.back());
+        HostMatrix dense(shape.rows, shape.cols, dtype);
+        by.copy(a, dense);
+        by.sum_of_squares(std::vector<Matrix>{dense}, results.back());
         const CastMemory memory(0x1p-9);
         results.emplace_back(shape.rows, shape.cols, DType::fp8_e4m3, shape.cols + shape.gap);
         by.cast_to_fp8(a, Transpose::no, memory.cast(), results.back());
@@ -266,17 +268,16 @@ TEST_P(LargeShapes, Optimizers) {
       HostMatrix weights(1, count, dtype);
       AdamW adamw;
       adamw.learning_rate = 0.1f;
-      adamw.weight_decay = 0.1f;
       adamw.gradient_scale = 0.5f;
       for (int step = 1; step <= 3; ++step) {
         adamw.correction1 = 1 - std::pow(adamw.beta1, static_cast<float>(step));
         adamw.correction2 = 1 - std::pow(adamw.beta2, static_cast<float>(step));
-        by.adamw(adamw, gradient, states[0], states[1], states[2], weights);
+        by.adamw(adamw, std::vector<OptimizerPiece>{
+                            {gradient, states[0], states[1], states[2], weights, 0.1f}});
       }
       by.copy(states[0], states[3]);
-      const Sgd sgd{
-          .learning_rate = 0.1f, .momentum = 0.9f, .weight_decay = 0.1f, .gradient_scale = 2};
-      by.sgd(sgd, gradient, states[3], states[4], {});
+      const Sgd sgd{.learning_rate = 0.1f, .momentum = 0.9f, .gradient_scale = 2};
+      by.sgd(sgd, std::vector<OptimizerPiece>{{gradient, states[3], states[4], {}, {}, 0.1f}});
       states.push_back(weights);
       return states;
     };

@@ -11,6 +11,7 @@
 //   Vector<T, count>, load_vector, store_vector                           up to 16 bytes at once
 //   copy_async, commit_copies, wait_for_copies                            cp.async
 //   load_matrices, load_matrices_transposed, multiply_16x8x16             ldmatrix, mma.sync
+//   __grid_constant__   a large argument that all threads read where it is
 //   launch(kernel, {grid, threads, shared bytes}, stream, arguments...)
 
 #ifndef __CUDACC__
