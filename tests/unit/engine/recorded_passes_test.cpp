@@ -232,7 +232,8 @@ INSTANTIATE_TEST_SUITE_P(Layouts, RecordedTraining,
                                            "pp=2 schedule=gpipe", "pp=2 schedule=interleaved vpp=2",
                                            "pp=2 schedule=zb-h1 recompute=selective", "dp=2 zero=0",
                                            "dp=2 zero=1", "dp=2 zero=2 recompute=full",
-                                           "dp=2 zero=3", "pp=2 dp=2 zero=3"));
+                                           "dp=2 zero=3", "pp=2 dp=2 zero=3",
+                                           "dp=2 zero=1 offload=optimizer"));
 
 class RecordedCudaTraining : public ::testing::TestWithParam<const char*> {};
 
