@@ -6,6 +6,7 @@
 
 #include "advise/upgrades_file.hpp"
 #include "cli/constraint_options.hpp"
+#include "cli/stated_layout.hpp"
 #include "layout/layout_text.hpp"
 #include "layout/names.hpp"
 #include "layout/validate.hpp"
@@ -13,65 +14,6 @@
 
 namespace kumihimo {
 namespace {
-
-/// Stating a setting a second time is a fault exactly if it was stated before.
-bool states(const std::string& layout, const std::string& setting) {
-  return parse_layout(layout).has_value() && !parse_layout(layout + " " + setting).has_value();
-}
-
-/// The layout's text with what it leaves open set as the stack does it; adds that to `assumed`.
-std::string with_stack_defaults(std::string text, const PlannedJob& planned,
-                                std::vector<std::string>& assumed) {
-  const FrameworkDefaults& defaults = planned.profile.defaults;
-  const auto truth = [](bool value) { return value ? "true" : "false"; };
-  const Precision precision = default_precision(planned.cluster.device, planned.profile);
-  const std::array settings{
-      fmt::format("recompute={}", to_string(defaults.recompute)),
-      fmt::format("sp={}", truth(defaults.sequence_parallel)),
-      fmt::format("zero={}", defaults.zero_stage),
-      fmt::format("attention={}",
-                  to_string(default_attention(planned.cluster.device, planned.profile))),
-      fmt::format("norm={}", to_string(defaults.norm)),
-      fmt::format("precision={}", to_string(precision)),
-      fmt::format("overlap-dp={}", truth(defaults.overlap_data_parallel)),
-      fmt::format("overlap-tp={}", truth(defaults.overlap_tensor_parallel)),
-  };
-  std::string added;
-  for (const std::string& setting : settings) {
-    if (!states(text + added, setting)) added += " " + setting;
-  }
-  if (!states(text, "gradient-dtype=fp32")) {
-    const Expected<ParallelLayout> layout = parse_layout(text + added);
-    const bool narrow = defaults.gradient_dtype != Precision::fp32 && layout &&
-                        element_bytes(layout->precision) <= 2;
-    if (narrow) {
-      added +=
-          fmt::format(" gradient-dtype={}", layout->precision == Precision::fp16 ? "fp16" : "bf16");
-    }
-  }
-  if (!added.empty()) assumed.push_back("--current \"…" + added + "\"");
-  return text + added;
-}
-
-/// The layout that --current states, whole; its faults are those of the flag.
-std::optional<ParallelLayout> current_layout(const std::string& stated, PlannedJob& planned,
-                                             Errors& faults) {
-  const std::string text = with_stack_defaults(stated, planned, planned.assumptions);
-  const Expected<ParallelLayout> parsed = parse_layout(text);
-  collect(faults, parsed);
-  if (!parsed) return std::nullopt;
-  ParallelLayout layout = *parsed;
-  const std::int64_t replica = layout.devices() / layout.data_parallel;
-  if (!states(stated, "dp=1") && planned.devices % replica == 0 &&
-      planned.devices / replica <= max_degree) {
-    layout.data_parallel = static_cast<int>(planned.devices / replica);
-  }
-  if (layout.layer_split.empty()) {
-    layout.layer_split =
-        layer_split_of_space(layout, planned.job, planned.profile.defaults.layer_balance);
-  }
-  return layout;
-}
 
 std::optional<Upgrades> read_upgrades_flag(const Flags& flags, Errors& faults) {
   const auto path = flags.text("--options", faults);
@@ -132,11 +74,7 @@ std::optional<AdviseQuestion> read_advise_question(const Flags& flags, Errors& f
       "--current", "state the layout that you run, such as \"tp=8 pp=8 dp=2 recompute=full\"",
       faults);
   std::optional<std::int64_t> devices;
-  if (current) {
-    const Expected<ParallelLayout> stated = parse_layout(*current);
-    collect(faults, stated);
-    if (stated && states(*current, "dp=1")) devices = stated->devices();
-  }
+  if (current) devices = devices_stated(*current, faults);
   const auto upgrades = read_upgrades_flag(flags, faults);
   const AdviceGoal goal = read_goal(flags, faults);
   std::optional<PrecisionEvidence> fp8;
@@ -161,7 +99,7 @@ std::optional<AdviseQuestion> read_advise_question(const Flags& flags, Errors& f
 
   question.planned = *planned;
   question.fp8 = fp8;
-  const auto layout = current_layout(*current, question.planned, faults);
+  const auto layout = whole_layout("--current", *current, question.planned, faults);
   if (!layout) return std::nullopt;
   request.job = planned->job;
   request.cluster = planned->cluster;

@@ -8,6 +8,7 @@
 #include "cli/explain_text.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/json_text.hpp"
+#include "cli/stated_layout.hpp"
 #include "cli/terminal.hpp"
 #include "layout/layout_text.hpp"
 #include "layout/validate.hpp"
@@ -26,31 +27,12 @@ constexpr std::string_view example =
 void add_flags(Flags& flags) {
   add_job_flags(flags);
   flags.group("Layout and output");
-  flags.add_value("--layout", "LAYOUT",
-                  "settings such as \"tp=2 pp=4 recompute=full\"; dp follows from --gpus (default: "
-                  "the best one)");
+  flags.add_value(
+      "--layout", "LAYOUT",
+      "settings such as \"tp=2 pp=4 recompute=full\"; dp follows from --gpus, what else is "
+      "left out is as the stack does it (default: the best layout)");
   flags.add_switch("--json", "print the document kumihimo.explain/1 of docs/json.md");
   flags.add_value("--trace", "FILE", "also write the step in time to FILE, for Perfetto");
-}
-
-struct StatedLayout {
-  ParallelLayout layout;
-  bool dp = false;  ///< dp was stated, not left to follow
-};
-
-std::optional<StatedLayout> read_layout(const Flags& flags, Errors& faults) {
-  const auto text = flags.text("--layout", faults);
-  if (!text) return std::nullopt;
-  const Expected<ParallelLayout> layout = parse_layout(*text);
-  collect(faults, layout);
-  if (!layout) return std::nullopt;
-  // Stating dp a second time is a fault exactly if it was stated before.
-  return StatedLayout{*layout, !parse_layout(*text + " dp=1").has_value()};
-}
-
-/// What a layout costs in devices besides data parallelism.
-std::int64_t replica_devices(const ParallelLayout& layout) {
-  return layout.devices() / layout.data_parallel;
 }
 
 std::optional<ParallelLayout> best_layout(const PlannedJob& planned, Errors& faults) {
@@ -72,23 +54,19 @@ struct Question {
 /// What the flags ask about; nothing if there is a fault.
 std::optional<Question> read_question(const Flags& flags, Errors& faults) {
   flags.text("--trace", faults);
-  auto stated = read_layout(flags, faults);
+  const auto stated = flags.text("--layout", faults);
   std::optional<std::int64_t> devices;
-  if (stated && stated->dp) devices = stated->layout.devices();
+  if (stated) devices = devices_stated(*stated, faults);
   const auto planned = read_job(flags, faults, devices);
   if (!planned || !faults.empty()) return std::nullopt;
-  if (!stated) {
-    const auto best = best_layout(*planned, faults);
-    return best ? std::optional(Question{*planned, *best}) : std::nullopt;
-  }
-  ParallelLayout& layout = stated->layout;
-  const std::int64_t replica = replica_devices(layout);
-  if (!stated->dp && planned->devices % replica == 0 && planned->devices / replica <= max_degree) {
-    layout.data_parallel = static_cast<int>(planned->devices / replica);
-  }
-  faults = kumihimo::faults(layout, planned->job, planned->cluster, planned->devices);
+  Question question{*planned, {}};
+  const auto layout = stated ? whole_layout("--layout", *stated, question.planned, faults)
+                             : best_layout(*planned, faults);
+  if (!layout) return std::nullopt;
+  question.layout = *layout;
+  faults = kumihimo::faults(*layout, planned->job, planned->cluster, planned->devices);
   if (!faults.empty()) return std::nullopt;
-  return Question{*planned, layout};
+  return question;
 }
 
 ExitCode write_trace(const Flags& flags, const Explanation& explanation) {

@@ -1,0 +1,82 @@
+#include "cli/stated_layout.hpp"
+
+#include <array>
+#include <fmt/format.h>
+
+#include "layout/layout_text.hpp"
+#include "layout/names.hpp"
+#include "layout/validate.hpp"
+#include "search/pipeline_shape.hpp"
+#include "search/search_space.hpp"
+
+namespace kumihimo {
+namespace {
+
+/// Stating a setting a second time is a fault exactly if it was stated before.
+bool states(const std::string& layout, const std::string& setting) {
+  return parse_layout(layout).has_value() && !parse_layout(layout + " " + setting).has_value();
+}
+
+/// What the layout's text leaves open, set as the stack does it: settings, a space before each.
+std::string stack_defaults(const std::string& text, const PlannedJob& planned) {
+  const FrameworkDefaults& defaults = planned.profile.defaults;
+  const Expected<ParallelLayout> stated = parse_layout(text);
+  const bool splits_layers = stated && stated->tensor_parallel > 1;
+  const auto truth = [](bool value) { return value ? "true" : "false"; };
+  const Precision precision = default_precision(planned.cluster.device, planned.profile);
+  const std::array settings{
+      fmt::format("recompute={}", to_string(defaults.recompute)),
+      fmt::format("sp={}", truth(splits_layers && defaults.sequence_parallel)),
+      fmt::format("zero={}", defaults.zero_stage),
+      fmt::format("attention={}",
+                  to_string(default_attention(planned.cluster.device, planned.profile))),
+      fmt::format("norm={}", to_string(defaults.norm)),
+      fmt::format("precision={}", to_string(precision)),
+      fmt::format("overlap-dp={}", truth(defaults.overlap_data_parallel)),
+      fmt::format("overlap-tp={}", truth(splits_layers && defaults.overlap_tensor_parallel)),
+  };
+  std::string added;
+  for (const std::string& setting : settings) {
+    if (!states(text + added, setting)) added += " " + setting;
+  }
+  if (!states(text, "gradient-dtype=fp32")) {
+    const Expected<ParallelLayout> layout = parse_layout(text + added);
+    const bool narrow = defaults.gradient_dtype != Precision::fp32 && layout &&
+                        element_bytes(layout->precision) <= 2;
+    if (narrow) {
+      added +=
+          fmt::format(" gradient-dtype={}", layout->precision == Precision::fp16 ? "fp16" : "bf16");
+    }
+  }
+  return added;
+}
+
+}  // namespace
+
+std::optional<std::int64_t> devices_stated(const std::string& text, Errors& faults) {
+  const Expected<ParallelLayout> layout = parse_layout(text);
+  collect(faults, layout);
+  return layout && states(text, "dp=1") ? std::optional(layout->devices()) : std::nullopt;
+}
+
+std::optional<ParallelLayout> whole_layout(std::string_view flag, const std::string& text,
+                                           PlannedJob& planned, Errors& faults) {
+  const std::string added = stack_defaults(text, planned);
+  if (!added.empty()) planned.assumptions.push_back(fmt::format("{} \"…{}\"", flag, added));
+  const Expected<ParallelLayout> parsed = parse_layout(text + added);
+  collect(faults, parsed);
+  if (!parsed) return std::nullopt;
+  ParallelLayout layout = *parsed;
+  const std::int64_t replica = layout.devices() / layout.data_parallel;
+  if (!states(text, "dp=1") && planned.devices % replica == 0 &&
+      planned.devices / replica <= max_degree) {
+    layout.data_parallel = static_cast<int>(planned.devices / replica);
+  }
+  if (layout.layer_split.empty()) {
+    layout.layer_split =
+        layer_split_of_space(layout, planned.job, planned.profile.defaults.layer_balance);
+  }
+  return layout;
+}
+
+}  // namespace kumihimo
