@@ -93,10 +93,10 @@ class MirroredKernels final : public Kernels {
 
   void matmul(const Matrix& a, Transpose transpose_a, const Matrix& b, Transpose transpose_b,
               const Matrix& c, Accumulate accumulate, const ProductEpilogue& epilogue) override {
-    const auto& [alpha, scale_a, scale_b, bias] = epilogue;
-    run({a, b, c, scale_a, scale_b, bias}, [&](const Mirror& on) {
+    const ProductEpilogue& e = epilogue;
+    run({a, b, c, e.scale_a, e.scale_b, e.bias}, [&](const Mirror& on) {
       kernels_->matmul(on(a), transpose_a, on(b), transpose_b, on(c), accumulate,
-                       {alpha, on(scale_a), on(scale_b), on(bias)});
+                       {e.alpha, on(e.scale_a), on(e.scale_b), on(e.bias)});
     });
   }
   void add_bias(const Matrix& x, const Matrix& bias) override {

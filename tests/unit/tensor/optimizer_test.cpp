@@ -137,7 +137,9 @@ class ManyPieces {
   std::vector<OptimizerPiece> pieces_of(const States& states) const {
     std::vector<OptimizerPiece> pieces;
     for (const auto& [first, count] : cuts) {
-      const auto part = [&](const HostMatrix& x) { return cols_of(x, first, count); };
+      const auto part = [first = first, count = count](const HostMatrix& x) {
+        return cols_of(x, first, count);
+      };
       const std::size_t kind = std::min<std::size_t>(pieces.size() / 7, 3);
       const Matrix weights = kind == 0   ? Matrix{}
                              : kind == 1 ? part(states.wide)
