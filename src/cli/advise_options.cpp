@@ -1,16 +1,9 @@
 #include "cli/advise_options.hpp"
 
-#include <algorithm>
-#include <array>
-#include <fmt/format.h>
-
 #include "advise/upgrades_file.hpp"
 #include "cli/constraint_options.hpp"
 #include "cli/stated_layout.hpp"
-#include "layout/layout_text.hpp"
-#include "layout/names.hpp"
 #include "layout/validate.hpp"
-#include "search/pipeline_shape.hpp"
 
 namespace kumihimo {
 namespace {

@@ -81,11 +81,9 @@ inline void add_pieces(Trainer& trainer, std::map<std::string, double>& squares,
 /// Opens a rank's GPU, where it has one.
 using OpenGpu = std::function<std::unique_ptr<Gpu>(int rank)>;
 
-/// Trains `steps` steps on threads, which share a GPU if there is one.
-inline RunResult train(const TrainingOptions& options, std::int64_t steps,
-                       bool keep_weights = false, const OpenGpu& open_gpu = nullptr) {
-  RunResult result;
-  std::mutex mutex;
+/// body(trainer, world) on a thread for each rank; they share a GPU if there is one.
+template <class Body>
+void with_trainers(const TrainingOptions& options, const OpenGpu& open_gpu, const Body& body) {
   run_threads(static_cast<int>(options.layout.devices()), [&](World& host) {
     const std::unique_ptr<Gpu> gpu = open_gpu ? open_gpu(host.rank()) : nullptr;
     const std::unique_ptr<World> on_gpu = gpu ? host.sharing(*gpu) : nullptr;
@@ -93,6 +91,16 @@ inline RunResult train(const TrainingOptions& options, std::int64_t steps,
     Trainer trainer(
         world, options,
         learnable_tokens(options.seed, options.job.seq_length, options.job.model.vocab));
+    body(trainer, world);
+  });
+}
+
+/// Trains `steps` steps.
+inline RunResult train(const TrainingOptions& options, std::int64_t steps,
+                       bool keep_weights = false, const OpenGpu& open_gpu = nullptr) {
+  RunResult result;
+  std::mutex mutex;
+  with_trainers(options, open_gpu, [&](Trainer& trainer, const World& world) {
     for (std::int64_t step = 0; step < steps; ++step) {
       const StepReport report = trainer.run_step();
       const std::lock_guard lock(mutex);

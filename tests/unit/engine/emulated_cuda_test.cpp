@@ -1,11 +1,9 @@
 // The engine on the CUDA kernels, which run on an emulated GPU (tensor/cuda_emulation) beside the
 // rank's thread: what they compute, and in which order they are asked to, without a GPU.
 
-#include "support/emulated_cuda.hpp"
-
 #include <gtest/gtest.h>
 
-#include "support/lazy_gpu.hpp"
+#include "support/open_gpus.hpp"
 #include "support/small_models.hpp"
 #include "support/training_runs.hpp"
 
@@ -18,15 +16,6 @@ using testing::small_llama;
 using testing::small_options;
 
 constexpr std::int64_t steps = 3;
-
-/// `seed`: of the order in which threads and blocks run.
-testing::OpenGpu emulated(std::uint64_t seed) {
-  return [seed](int rank) {
-    return std::make_unique<testing::LazyGpu>(rank, [seed](Workspace& workspace) {
-      return testing::make_emulated_cuda_kernels(workspace, seed);
-    });
-  };
-}
 
 void expect_near(const std::vector<double>& actual, const std::vector<double>& expected,
                  double relative) {
@@ -43,7 +32,7 @@ TEST_P(EmulatedCuda, FollowsTheReferenceInFp32) {
     SCOPED_TRACE(model.name);
     const RunResult expected = testing::train(small_options(model, "tp=1"), steps);
     const RunResult actual =
-        testing::train(small_options(model, GetParam()), steps, false, emulated(1));
+        testing::train(small_options(model, GetParam()), steps, false, testing::open_emulated(1));
     expect_near(actual.losses, expected.losses, 1e-6);
     expect_near(actual.gradient_norms, expected.gradient_norms, 1e-5);
   }
@@ -64,7 +53,7 @@ TEST(EmulatedCudaPrecision, Bf16FollowsTheReferenceInBf16) {
     SCOPED_TRACE(model.name);
     const TrainingOptions options = small_options(model, "tp=2 zero=1 dp=2", "bf16");
     const RunResult expected = testing::train(options, steps);
-    const RunResult actual = testing::train(options, steps, false, emulated(1));
+    const RunResult actual = testing::train(options, steps, false, testing::open_emulated(1));
     expect_near(actual.losses, expected.losses, 2e-3);
     expect_near({actual.gradient_norms[0]}, {expected.gradient_norms[0]}, 1e-3);
   }
@@ -73,7 +62,7 @@ TEST(EmulatedCudaPrecision, Bf16FollowsTheReferenceInBf16) {
 TEST(EmulatedCudaPrecision, Fp8FollowsTheReferenceInFp8) {
   const TrainingOptions options = small_options(small_llama(), "tp=1", "fp8");
   const RunResult expected = testing::train(options, 2);
-  const RunResult actual = testing::train(options, 2, false, emulated(1));
+  const RunResult actual = testing::train(options, 2, false, testing::open_emulated(1));
   expect_near(actual.losses, expected.losses, 2e-3);
   expect_near({actual.gradient_norms[0]}, {expected.gradient_norms[0]}, 1e-2);
 }
@@ -82,8 +71,8 @@ TEST(EmulatedCudaPrecision, Fp8FollowsTheReferenceInFp8) {
 TEST(EmulatedCudaOrder, ChangesNoBit) {
   for (const char* precision : {"fp32", "bf16"}) {
     const TrainingOptions options = small_options(small_llama(), "tp=1", precision);
-    const RunResult first = testing::train(options, steps, true, emulated(1));
-    const RunResult again = testing::train(options, steps, true, emulated(2));
+    const RunResult first = testing::train(options, steps, true, testing::open_emulated(1));
+    const RunResult again = testing::train(options, steps, true, testing::open_emulated(2));
     EXPECT_EQ(again.losses, first.losses);
     EXPECT_EQ(again.gradient_norms, first.gradient_norms);
     EXPECT_TRUE(again.weights == first.weights);

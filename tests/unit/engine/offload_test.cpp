@@ -4,9 +4,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "support/emulated_cuda.hpp"
 #include "support/in_folder.hpp"
-#include "support/lazy_gpu.hpp"
+#include "support/open_gpus.hpp"
 #include "support/resumed_runs.hpp"
 #include "support/small_models.hpp"
 #include "support/training_runs.hpp"
@@ -44,13 +43,6 @@ void expect_offload_changes_nothing(const TrainingOptions& options,
                    testing::train(options, steps, true, open_gpu));
 }
 
-std::unique_ptr<Gpu> open_lazily(int rank) { return std::make_unique<testing::LazyGpu>(rank); }
-
-std::unique_ptr<Gpu> open_emulated(int rank) {
-  return std::make_unique<testing::LazyGpu>(
-      rank, [](Workspace& workspace) { return testing::make_emulated_cuda_kernels(workspace); });
-}
-
 class Offload : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Offload, ChangesNoBitOnTheHost) {
@@ -64,10 +56,11 @@ TEST_P(Offload, ChangesNoBitOnTheHost) {
 }
 
 TEST_P(Offload, ChangesNoBitOnAGpuThatDoesEverythingLater) {
-  expect_offload_changes_nothing(small_options(small_llama(), GetParam(), "fp32"), open_lazily);
+  expect_offload_changes_nothing(small_options(small_llama(), GetParam(), "fp32"),
+                                 testing::open_lazily);
   TrainingOptions sgd = small_options(small_gpt(), GetParam(), "bf16");
   sgd.optimizer.kind = OptimizerKind::sgd;
-  expect_offload_changes_nothing(sgd, open_lazily);
+  expect_offload_changes_nothing(sgd, testing::open_lazily);
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, Offload,
@@ -78,13 +71,13 @@ INSTANTIATE_TEST_SUITE_P(Layouts, Offload,
 TEST(OffloadFp8, ChangesNoBit) {
   const TrainingOptions options = small_options(small_llama(), "tp=2 dp=2 zero=2", "fp8");
   expect_offload_changes_nothing(options);
-  expect_offload_changes_nothing(options, open_lazily);
+  expect_offload_changes_nothing(options, testing::open_lazily);
 }
 
 TEST(OffloadOnEmulatedCuda, ChangesNoBit) {
   for (const char* precision : {"fp32", "bf16"}) {
     expect_offload_changes_nothing(small_options(small_llama(), "dp=2 zero=1", precision),
-                                   open_emulated);
+                                   testing::open_emulated(1));
   }
 }
 
@@ -100,8 +93,9 @@ TEST(OffloadPortions, AnyNumberGivesTheSame) {
   for (const std::int64_t portion :
        {parameters + 1, parameters, parameters - 1, (parameters + 2) / 3, parameters / 3}) {
     SCOPED_TRACE(portion);
-    expect_same_bits(testing::train(with_offload(options, portion), steps, true, open_lazily),
-                     expected);
+    expect_same_bits(
+        testing::train(with_offload(options, portion), steps, true, testing::open_lazily),
+        expected);
   }
 }
 
@@ -144,7 +138,8 @@ TEST(OffloadMemory, FitsWhereTheStatesWouldNot) {
 TEST(OffloadFailure, LeavesNoCopyUnderWay) {
   TrainingOptions options = small_options(small_llama(), "tp=1");
   options.learning_rate.peak = 1e30;
-  EXPECT_THROW(testing::train(with_offload(options), 10, false, open_lazily), std::runtime_error);
+  EXPECT_THROW(testing::train(with_offload(options), 10, false, testing::open_lazily),
+               std::runtime_error);
 }
 
 class OffloadState : public InFolder {};

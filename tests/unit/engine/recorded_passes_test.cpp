@@ -8,8 +8,7 @@
 #include <vector>
 
 #include "comm/communication_clock.hpp"
-#include "support/emulated_cuda.hpp"
-#include "support/lazy_gpu.hpp"
+#include "support/open_gpus.hpp"
 #include "support/small_models.hpp"
 #include "support/training_runs.hpp"
 
@@ -201,13 +200,6 @@ TEST(RecordedPasses, CountTheirTimeAsAWhole) {
 
 constexpr std::int64_t steps = 6;  // two until the workspace settles, one that shows it, recordings
 
-std::unique_ptr<Gpu> open_lazily(int rank) { return std::make_unique<testing::LazyGpu>(rank); }
-
-std::unique_ptr<Gpu> open_emulated(int rank) {
-  return std::make_unique<testing::LazyGpu>(
-      rank, [](Workspace& workspace) { return testing::make_emulated_cuda_kernels(workspace, 1); });
-}
-
 void expect_the_same_bits(TrainingOptions options, const testing::OpenGpu& open) {
   const RunResult plain = testing::train(options, steps, true, open);
   options.record_passes = true;
@@ -221,8 +213,8 @@ void expect_the_same_bits(TrainingOptions options, const testing::OpenGpu& open)
 class RecordedTraining : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(RecordedTraining, HasTheSameBits) {
-  expect_the_same_bits(small_options(small_llama(), GetParam(), "bf16"), open_lazily);
-  expect_the_same_bits(small_options(small_gpt(), GetParam(), "fp32"), open_lazily);
+  expect_the_same_bits(small_options(small_llama(), GetParam(), "bf16"), testing::open_lazily);
+  expect_the_same_bits(small_options(small_gpt(), GetParam(), "fp32"), testing::open_lazily);
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, RecordedTraining,
@@ -238,7 +230,7 @@ INSTANTIATE_TEST_SUITE_P(Layouts, RecordedTraining,
 class RecordedCudaTraining : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(RecordedCudaTraining, HasTheSameBits) {
-  expect_the_same_bits(small_options(small_llama(), GetParam(), "bf16"), open_emulated);
+  expect_the_same_bits(small_options(small_llama(), GetParam(), "bf16"), testing::open_emulated(1));
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, RecordedCudaTraining,
@@ -251,21 +243,17 @@ TEST(RecordedFp8Training, HasTheSameBits) {
     for (const char* layout : {"recompute=full", "pp=2 dp=2 zero=1"}) {
       TrainingOptions options = small_options(small_llama(), layout, "fp8");
       options.fp8.scaling = scaling;
-      expect_the_same_bits(options, open_lazily);
-      expect_the_same_bits(options, open_emulated);
+      expect_the_same_bits(options, testing::open_lazily);
+      expect_the_same_bits(options, testing::open_emulated(1));
     }
   }
 }
 
 /// What one GPU's training records, and that nothing but the recordings computes layers then.
 TEST(RecordedSteps, HandTheGpuEachLayersPasses) {
-  run_threads(1, [](World& host) {
-    testing::LazyGpu gpu(host.rank());
-    const auto world = host.sharing(gpu);
-    TrainingOptions options = small_options(small_llama(), "recompute=full");
-    options.record_passes = true;
-    Trainer trainer(*world, options,
-                    testing::learnable_tokens(1, options.job.seq_length, options.job.model.vocab));
+  TrainingOptions options = small_options(small_llama(), "recompute=full");
+  options.record_passes = true;
+  testing::with_trainers(options, testing::open_lazily, [](Trainer& trainer, const World&) {
     for (int step = 0; step < 2; ++step) {
       EXPECT_EQ(trainer.run_step().mean_times[Activity::recorded], 0);
     }
@@ -285,12 +273,8 @@ TEST(RecordedSteps, HandTheGpuEachLayersPasses) {
 }
 
 TEST(RecordedSteps, AreNoneWhereNobodyAsked) {
-  run_threads(1, [](World& host) {
-    testing::LazyGpu gpu(host.rank());
-    const auto world = host.sharing(gpu);
-    const TrainingOptions options = small_options(small_llama(), "");
-    Trainer trainer(*world, options,
-                    testing::learnable_tokens(1, options.job.seq_length, options.job.model.vocab));
+  const TrainingOptions options = small_options(small_llama(), "");
+  testing::with_trainers(options, testing::open_lazily, [](Trainer& trainer, const World&) {
     for (int step = 0; step < 4; ++step) {
       EXPECT_EQ(trainer.run_step().mean_times[Activity::recorded], 0);
     }
@@ -300,13 +284,9 @@ TEST(RecordedSteps, AreNoneWhereNobodyAsked) {
 
 /// Two micro-batches under way at once lie in two places, whichever comes back first.
 TEST(RecordedSteps, AreAsManyAsThePlacesOfWhatIsUnderWay) {
-  run_threads(2, [](World& host) {
-    testing::LazyGpu gpu(host.rank());
-    const auto world = host.sharing(gpu);
-    TrainingOptions options = small_options(small_llama(), "pp=2");
-    options.record_passes = true;
-    Trainer trainer(*world, options,
-                    testing::learnable_tokens(1, options.job.seq_length, options.job.model.vocab));
+  TrainingOptions options = small_options(small_llama(), "pp=2");
+  options.record_passes = true;
+  testing::with_trainers(options, testing::open_lazily, [](Trainer& trainer, const World&) {
     for (int step = 0; step < 4; ++step) trainer.run_step();
     const std::size_t after_four = trainer.passes().recordings();
     for (int step = 0; step < 4; ++step) trainer.run_step();

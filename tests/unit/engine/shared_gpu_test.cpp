@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "support/lazy_gpu.hpp"
+#include "support/open_gpus.hpp"
 #include "support/small_models.hpp"
 #include "support/training_runs.hpp"
 
@@ -17,8 +17,6 @@ using testing::small_options;
 
 constexpr std::int64_t steps = 3;  // the workspace settles after two
 
-std::unique_ptr<Gpu> open_lazily(int rank) { return std::make_unique<testing::LazyGpu>(rank); }
-
 class SharedGpu : public ::testing::TestWithParam<const char*> {};
 
 /// The same bits as ranks that compute in the host's memory: the sums are in the same order.
@@ -26,7 +24,7 @@ TEST_P(SharedGpu, TrainsToTheBitsOfTheHost) {
   for (const TransformerShape& model : {small_llama(), small_gpt()}) {
     const TrainingOptions options = small_options(model, GetParam());
     const RunResult host = testing::train(options, steps, true);
-    const RunResult gpu = testing::train(options, steps, true, open_lazily);
+    const RunResult gpu = testing::train(options, steps, true, testing::open_lazily);
     EXPECT_EQ(gpu.losses, host.losses);
     EXPECT_EQ(gpu.gradient_norms, host.gradient_norms);
     EXPECT_TRUE(gpu.weights == host.weights);
@@ -43,17 +41,13 @@ INSTANTIATE_TEST_SUITE_P(Layouts, SharedGpu,
 TEST(SharedGpuFp8, TrainsToTheBitsOfTheHost) {
   const TrainingOptions options = small_options(small_llama(), "tp=2 dp=2 zero=2", "fp8");
   const RunResult host = testing::train(options, steps);
-  EXPECT_EQ(testing::train(options, steps, false, open_lazily).losses, host.losses);
+  EXPECT_EQ(testing::train(options, steps, false, testing::open_lazily).losses, host.losses);
 }
 
 /// The steps' times are read off the queue's points.
 TEST(SharedGpuTimes, AddUpToTheStep) {
-  run_threads(2, [](World& host) {
-    testing::LazyGpu gpu(host.rank());
-    const auto world = host.sharing(gpu);
-    const TrainingOptions options = small_options(small_llama(), "dp=2 zero=2");
-    Trainer trainer(*world, options,
-                    testing::learnable_tokens(1, options.job.seq_length, options.job.model.vocab));
+  const TrainingOptions options = small_options(small_llama(), "dp=2 zero=2");
+  testing::with_trainers(options, testing::open_lazily, [](Trainer& trainer, const World&) {
     for (int step = 0; step < 2; ++step) {
       const StepReport report = trainer.run_step();
       for (const StepTimes& times : report.rank_times) {
