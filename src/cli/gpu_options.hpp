@@ -19,6 +19,11 @@ void add_gpu_flags(Flags& flags);
 std::optional<GpuRequest> read_gpu_flags(const Flags& flags, int ranks_here, int ranks,
                                          Errors& faults);
 
+/// Refuses GPUs that are not there, and those that this program cannot compute on among the GPUs of
+/// this process's `ranks` ranks, of which `first_rank` is the first on this machine. Returns these;
+/// no other GPU is begun to be used. Requires a GPU for each rank, or one for all.
+std::vector<int> judge_gpus(const GpuRequest& request, int first_rank, int ranks, Errors& faults);
+
 /// Heads that flash attention is to work on.
 struct FlashHeads {
   DType dtype = DType::bf16;
