@@ -33,6 +33,7 @@ SHAPES = {"1.3B": (2048, 24, 16, 16, 5504, 32000), "2.7B": (2560, 32, 20, 20, 69
           "8B": (4096, 32, 32, 8, 14336, 128256)}
 OUT_OF_MEMORY = 3
 GPU_TIMEOUT_S = 120  # a GPU that hangs is not to hold up the rest
+RUN_LIMIT_S = 1800  # nor anything else
 
 
 class Study:
@@ -46,7 +47,11 @@ class Study:
 
     def run(self, name, command, allowed=(0,)):
         """Output and exit code; the whole of it is kept."""
-        result = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        try:
+            result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=RUN_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.report(name, f"did not end within {RUN_LIMIT_S} s", "", False)
+            return "", 124
         text = f"$ {' '.join(str(word) for word in command)}\n{result.stdout}{result.stderr}exit code {result.returncode}\n"
         (self.out / f"{name}.txt").write_text(text)
         if result.returncode not in allowed:

@@ -55,6 +55,15 @@ std::vector<int> judge_gpus(const GpuRequest& request, int first_rank, int ranks
   return used;
 }
 
+std::function<void(double)> watch_of_shared_gpu(World& host, double timeout_s) {
+  return [&host, timeout_s](double waited_s) {
+    host.check_peers();
+    if (waited_s <= timeout_s) return;
+    throw PeerFailure(fmt::format("rank {} has waited {:.0f} s for its GPU, which may hang",
+                                  host.rank(), waited_s));
+  };
+}
+
 void add_gpu_flags(Flags& flags) {
   flags.group("GPUs (--backend cuda)");
   flags.add_value(
@@ -133,7 +142,10 @@ std::shared_ptr<World> world_on_gpu(World& host, const GpuRequest& request) {
   auto own = std::make_shared<RankGpu>();
   const int local = host.backend() == "threads" ? host.rank() : local_rank();
   own->gpu = request.backend->open(gpu_of(request, local), request.options);
-  if (request.shared) own->world = host.sharing(*own->gpu);
+  if (request.shared) {
+    own->world = host.sharing(*own->gpu);
+    own->gpu->set_watch(watch_of_shared_gpu(host, request.timeout_s));
+  }
   if (!own->world) {
     own->world =
         std::make_unique<ConnectedGpusWorld>(host, *own->gpu, request.connector, request.timeout_s);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,6 +41,10 @@ void judge_no_gpu_flags(const Flags& flags, Errors& faults);
 /// Opens this rank's GPU and lays the world over it: threads on one GPU share it, others are
 /// connected by NCCL. Called by all ranks; `host` outlives what is returned.
 std::shared_ptr<World> world_on_gpu(World& host, const GpuRequest& request);
+
+/// What a rank that shares its GPU does while it waits for it (Gpu::set_watch): ends the wait by
+/// PeerFailure when another rank has failed, or when `timeout_s` have passed. `host` outlives it.
+std::function<void(double)> watch_of_shared_gpu(World& host, double timeout_s);
 
 /// The number of this process among those of its machine, as its launcher says.
 int local_rank();

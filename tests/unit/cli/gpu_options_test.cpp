@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "comm/world.hpp"
+
 namespace kumihimo {
 namespace {
 
@@ -96,6 +98,14 @@ TEST(GpuOptions, RefuseGpusThatAreNotThereOrCannotBeUsed) {
   const Judged missing = judged({0, 7}, 0, 2);
   EXPECT_EQ(missing.faults, "--gpus: names GPU 7 of 4; use 0 to 3\n");
   EXPECT_TRUE(missing.asked.empty());
+}
+
+TEST(GpuOptions, ARankDoesNotWaitForEverForAGpuThatItShares) {
+  run_threads(1, [](World& host) {
+    const auto watch = watch_of_shared_gpu(host, 5);
+    watch(4);
+    EXPECT_THROW(watch(6), PeerFailure);
+  });
 }
 
 }  // namespace
