@@ -163,6 +163,8 @@ class Graph {
     return y;
   }
 
+  const std::vector<const Descriptor*>& operations() const { return operations_; }
+
   /// False where no engine of the library can run it.
   bool plan(cudnnHandle_t handle) {
     Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
