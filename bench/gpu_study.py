@@ -32,6 +32,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 SHAPES = {"1.3B": (2048, 24, 16, 16, 5504, 32000), "2.7B": (2560, 32, 20, 20, 6912, 32000),
           "8B": (4096, 32, 32, 8, 14336, 128256)}
 OUT_OF_MEMORY = 3
+GPU_TIMEOUT_S = 120  # a GPU that hangs is not to hold up the rest
+RUN_LIMIT_S = 1800  # nor anything else
 
 
 class Study:
@@ -41,10 +43,15 @@ class Study:
         self.torch_python = arguments.torch_python
         self.rows = []
         self.failed = False
+        self.failed_runs = set()  # by name: neither measured nor out of memory
 
     def run(self, name, command, allowed=(0,)):
         """Output and exit code; the whole of it is kept."""
-        result = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        try:
+            result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=RUN_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.report(name, f"did not end within {RUN_LIMIT_S} s", "", False)
+            return "", 124
         text = f"$ {' '.join(str(word) for word in command)}\n{result.stdout}{result.stderr}exit code {result.returncode}\n"
         (self.out / f"{name}.txt").write_text(text)
         if result.returncode not in allowed:
@@ -58,13 +65,16 @@ class Study:
         print(f"{what:<44} {value:<44} {aim:<28} {mark}", flush=True)
 
     def train(self, name, shape, *, seq=4096, micro_batch=1, batch=8, steps=14, warmup=4, more=()):
-        """The document kumihimo.train/1, or None where it ran out of memory or failed."""
+        """The document kumihimo.train/1, or None where it ran out of memory or failed, which `failed_runs` tells apart."""
         hidden, layers, heads, kv_heads, ffn, vocab = SHAPES[shape]
         command = [self.build / "kumihimo", "train", "--backend", "cuda", "--model", "llama-2-7b", "--data", "synthetic",
                    "--json", "--hidden", hidden, "--layers", layers, "--heads", heads, "--kv-heads", kv_heads,
                    "--ffn-hidden", ffn, "--vocab-size", vocab, "--seq-length", seq, "--micro-batch-size", micro_batch,
-                   "--global-batch-size", batch, "--steps", steps, "--warmup-steps", warmup, *more]
+                   "--global-batch-size", batch, "--steps", steps, "--warmup-steps", warmup,
+                   "--gpu-timeout", GPU_TIMEOUT_S, *more]
         text, code = self.run(name, command, (0, OUT_OF_MEMORY))
+        if code not in (0, OUT_OF_MEMORY):
+            self.failed_runs.add(name)
         return json.loads(text) if code == 0 else None
 
 
@@ -124,9 +134,12 @@ def pytorch(study):
         ratio = ours["tokens_per_s"] / speed
         study.report(f"{name}: tokens/s beside PyTorch {theirs['torch']}", f"{ours['tokens_per_s']:.0f} / {speed:.0f} = {ratio:.2f}",
                      "at least 1.15", ratio >= 1.15)
+        # Of both what was asked for, without what allocators keep besides.
         study.report(f"{name}: peak memory beside PyTorch",
                      f"{ours['peak_memory_bytes'] / 2**30:.1f} / {theirs['peak_memory_bytes'] / 2**30:.1f} GiB", "lower",
                      ours["peak_memory_bytes"] < theirs["peak_memory_bytes"])
+        study.report(f"{name}: reserved, in use by the driver",
+                     f"{ours['gpu']['memory_in_use_bytes'] / 2**30:.1f} / {theirs['reserved_bytes'] / 2**30:.1f} GiB", "", None)
 
 
 def faster(runs):
@@ -209,28 +222,37 @@ def report_predictions(study, result):
     study.report("held out: without a prediction", f"{result['skipped']} rows", "none", result["skipped"] == 0)
 
 
-def predict(study):
-    chosen = configurations()
+def measured_rows(study, chosen):
+    """A row of a run file for each configuration that ran or ran out of memory, by its number; a run that failed
+    otherwise says nothing of either."""
     columns = ("source,table_or_row_id,model_name,hidden,layers,heads,kv_heads,ffn_hidden,vocab,seq_len,global_batch,gpus,"
                "gpu_type,gpus_per_node,tp,pp,dp,micro_batch,recompute,seq_parallel,zero_stage,precision,attention_kernel,"
                "step_time_s,status,memory_gb,notes").split(",")
     hidden, layers, heads, kv_heads, ffn, vocab = SHAPES["1.3B"]
-    rows = []
+    rows, gpu = {}, "NVIDIA H200"
     for number, (micro_batch, seq, recompute, attention, norm, precision) in enumerate(chosen):
-        batch = max(8, micro_batch)
-        run = study.train(f"predict-{number:02}", "1.3B", seq=seq, micro_batch=micro_batch, batch=batch, steps=10,
+        batch, name = max(8, micro_batch), f"predict-{number:02}"
+        run = study.train(name, "1.3B", seq=seq, micro_batch=micro_batch, batch=batch, steps=10,
                           more=("--precision", precision, "--recompute", recompute, "--attention", attention, "--norm", norm))
-        gpu = run["gpu"]["name"] if run else rows[-1]["gpu_type"] if rows else "NVIDIA H200"
-        rows.append(dict(zip(columns, [
-            "gpu_study", f"predict-{number:02}", "LLaMA-1.3B", hidden, layers, heads, kv_heads, ffn, vocab, seq, batch, 1, gpu, 1,
+        if name in study.failed_runs:
+            continue
+        gpu = run["gpu"]["name"] if run else gpu
+        rows[number] = dict(zip(columns, [
+            "gpu_study", name, "LLaMA-1.3B", hidden, layers, heads, kv_heads, ffn, vocab, seq, batch, 1, gpu, 1,
             1, 1, 1, micro_batch, recompute, 0, 0, precision,
             {"flash2": "flash2", "fused-softmax": "fused softmax", "unfused": "unfused"}[attention]
             + (" + RMS kernel" if norm == "fused" else ""),
             run["step_time_s"]["median"] if run else "", "ok" if run else "oom",
-            run["peak_memory_bytes"] / 2**30 if run else "", ""])))
-    for name, part in (("fitted", rows[::2]), ("held-out", rows[1::2])):
+            run["peak_memory_bytes"] / 2**30 if run else "", ""]))
+    return rows
+
+
+def predict(study):
+    rows = measured_rows(study, configurations())
+    fitted, held_out = ([row for number, row in rows.items() if number % 2 == rest] for rest in (0, 1))
+    for name, part in (("fitted", fitted), ("held-out", held_out)):
         with open(study.out / f"{name}.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
+            writer = csv.DictWriter(file, next(iter(rows.values())) if rows else [])
             writer.writeheader()
             writer.writerows(part)
     base = study.out / "stack.toml"
@@ -241,7 +263,7 @@ def predict(study):
                                              study.out / "predictions.csv"])
     if code == 0:
         with open(study.out / "predictions.csv", newline="") as file:
-            report_predictions(study, judge_predictions(rows[1::2], list(csv.DictReader(file))))
+            report_predictions(study, judge_predictions(held_out, list(csv.DictReader(file))))
 
 
 def main():

@@ -101,7 +101,8 @@ def main():
     except torch.cuda.OutOfMemoryError:
         sys.exit(3)
     print(json.dumps({"torch": torch.__version__, "seconds": seconds, "loss": float(loss),
-                      "peak_memory_bytes": torch.cuda.max_memory_reserved()}))
+                      "peak_memory_bytes": torch.cuda.max_memory_allocated(),
+                      "reserved_bytes": torch.cuda.max_memory_reserved()}))
 
 
 if __name__ == "__main__":

@@ -27,19 +27,6 @@ std::vector<int> all_gpus(const CudaBackend& backend) {
   return ordinals;
 }
 
-void judge_gpus(const GpuRequest& request, Errors& faults) {
-  const auto& devices = request.backend->devices();
-  for (const int ordinal : request.gpus) {
-    const auto found = std::ranges::find(devices, ordinal, &GpuFacts::ordinal);
-    if (found == devices.end()) {
-      faults.push_back({"--gpus", fmt::format("names GPU {} of {}", ordinal, devices.size()),
-                        fmt::format("use 0 to {}", devices.size() - 1)});
-    } else if (!found->unusable.empty()) {
-      faults.push_back({fmt::format("GPU {}", ordinal), found->unusable, ""});
-    }
-  }
-}
-
 /// A place in --gpus for a rank: threads share a single one.
 int gpu_of(const GpuRequest& request, int local) {
   if (request.gpus.size() == 1) return request.gpus.front();
@@ -47,6 +34,35 @@ int gpu_of(const GpuRequest& request, int local) {
 }
 
 }  // namespace
+
+std::vector<int> judge_gpus(const GpuRequest& request, int first_rank, int ranks, Errors& faults) {
+  const auto& devices = request.backend->devices();
+  const std::size_t before = faults.size();
+  for (const int ordinal : request.gpus) {
+    if (std::ranges::find(devices, ordinal, &GpuFacts::ordinal) != devices.end()) continue;
+    faults.push_back({"--gpus", fmt::format("names GPU {} of {}", ordinal, devices.size()),
+                      fmt::format("use 0 to {}", devices.size() - 1)});
+  }
+  std::vector<int> used;
+  if (faults.size() > before) return used;
+  for (int local = first_rank; local < first_rank + ranks; ++local) {
+    const int ordinal = gpu_of(request, local);
+    if (std::ranges::find(used, ordinal) != used.end()) continue;
+    used.push_back(ordinal);
+    const std::string why = request.backend->why_unusable(ordinal);
+    if (!why.empty()) faults.push_back({fmt::format("GPU {}", ordinal), why, ""});
+  }
+  return used;
+}
+
+std::function<void(double)> watch_of_shared_gpu(World& host, double timeout_s) {
+  return [&host, timeout_s](double waited_s) {
+    host.check_peers();
+    if (waited_s <= timeout_s) return;
+    throw PeerFailure(fmt::format("rank {} has waited {:.0f} s for its GPU, which may hang",
+                                  host.rank(), waited_s));
+  };
+}
 
 void add_gpu_flags(Flags& flags) {
   flags.group("GPUs (--backend cuda)");
@@ -81,9 +97,11 @@ std::optional<GpuRequest> read_gpu_flags(const Flags& flags, int ranks_here, int
   const bool threads = ranks_here == ranks;
   request.shared = threads && (gpus == 1 || ranks == 1);
   if (request.shared) request.gpus.resize(1);
-  judge_gpus(request, faults);
-  const int last_local = threads ? ranks - 1 : local_rank();
-  if (!request.shared && last_local >= gpus) {
+  const int first_local = threads ? 0 : local_rank();
+  const int last_local = threads ? ranks - 1 : first_local;
+  if (request.shared || last_local < gpus) {
+    judge_gpus(request, first_local, last_local - first_local + 1, faults);
+  } else {
     faults.push_back(
         {"--gpus", fmt::format("are {} GPUs for {} ranks of this machine", gpus, last_local + 1),
          threads ? "use at most as many ranks as GPUs, or one GPU that all ranks share: --gpus 0"
@@ -124,7 +142,10 @@ std::shared_ptr<World> world_on_gpu(World& host, const GpuRequest& request) {
   auto own = std::make_shared<RankGpu>();
   const int local = host.backend() == "threads" ? host.rank() : local_rank();
   own->gpu = request.backend->open(gpu_of(request, local), request.options);
-  if (request.shared) own->world = host.sharing(*own->gpu);
+  if (request.shared) {
+    own->world = host.sharing(*own->gpu);
+    own->gpu->set_watch(watch_of_shared_gpu(host, request.timeout_s));
+  }
   if (!own->world) {
     own->world =
         std::make_unique<ConnectedGpusWorld>(host, *own->gpu, request.connector, request.timeout_s);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,11 @@ void add_gpu_flags(Flags& flags);
 std::optional<GpuRequest> read_gpu_flags(const Flags& flags, int ranks_here, int ranks,
                                          Errors& faults);
 
+/// Refuses GPUs that are not there, and those that this program cannot compute on among the GPUs of
+/// this process's `ranks` ranks, of which `first_rank` is the first on this machine. Returns these;
+/// no other GPU is begun to be used. Requires a GPU for each rank, or one for all.
+std::vector<int> judge_gpus(const GpuRequest& request, int first_rank, int ranks, Errors& faults);
+
 /// Heads that flash attention is to work on.
 struct FlashHeads {
   DType dtype = DType::bf16;
@@ -35,6 +41,10 @@ void judge_no_gpu_flags(const Flags& flags, Errors& faults);
 /// Opens this rank's GPU and lays the world over it: threads on one GPU share it, others are
 /// connected by NCCL. Called by all ranks; `host` outlives what is returned.
 std::shared_ptr<World> world_on_gpu(World& host, const GpuRequest& request);
+
+/// What a rank that shares its GPU does while it waits for it (Gpu::set_watch): ends the wait by
+/// PeerFailure when another rank has failed, or when `timeout_s` have passed. `host` outlives it.
+std::function<void(double)> watch_of_shared_gpu(World& host, double timeout_s);
 
 /// The number of this process among those of its machine, as its launcher says.
 int local_rank();

@@ -219,11 +219,8 @@ std::shared_ptr<GpuCommunicator> ConnectedGpusWorld::connect(
   std::vector<std::byte> id(connector_->id_bytes());
   if (rank == 0) id = connector_->new_id();
   exchange(matrix_at(id.data(), 1, std::ssize(id), DType::fp8_e4m3));  // bytes
-  const auto begin = std::chrono::steady_clock::now();
-  const auto look_after = [&] {
-    watch(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  };
-  std::shared_ptr<GpuCommunicator> made = connector_->join(id, rank, size, gpu_, queue, look_after);
+  std::shared_ptr<GpuCommunicator> made =
+      connector_->join(id, rank, size, gpu_, queue, [this](double waited_s) { watch(waited_s); });
   const std::lock_guard lock(mutex_);
   std::erase_if(connections_, [](const auto& each) { return each.expired(); });
   connections_.push_back(made);

@@ -14,7 +14,8 @@
 namespace kumihimo {
 
 /// One rank's end of a library's connection among GPUs, all of whose work is done on one queue. No
-/// call waits for the GPU. Members call the same functions in the same order.
+/// call waits for the GPU, but the first ones may wait for the other members. Members call the same
+/// functions in the same order.
 class GpuCommunicator {
  public:
   virtual ~GpuCommunicator() = default;
@@ -44,10 +45,12 @@ class GpuConnector {
   virtual std::vector<std::byte> new_id() const = 0;
   virtual std::size_t id_bytes() const = 0;
   /// Called by all members with one id; returns when they have found each other. `queue` is of
-  /// `gpu`. `watch` is called now and then meanwhile, and ends the wait by an exception.
+  /// `gpu`. Here and whenever a call waits for other members, `watch` is called now and then with
+  /// the seconds waited, on the waiting thread, and ends the wait by an exception. The
+  /// communicator keeps it.
   virtual std::unique_ptr<GpuCommunicator> join(std::span<const std::byte> id, int rank, int size,
                                                 Gpu& gpu, DeviceQueue& queue,
-                                                const std::function<void()>& watch) const = 0;
+                                                std::function<void(double)> watch) const = 0;
 };
 
 /// An Error, with a remedy, where the program was built without NCCL, or cannot load it.

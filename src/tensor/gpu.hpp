@@ -21,10 +21,8 @@ struct GpuFacts {
   int minor = 0;
   int multiprocessors = 0;
   Bytes memory = 0;
-  Bytes free_memory = 0;    ///< when it was asked
   int flash_head_fp32 = 0;  ///< the largest heads that our own flash attention takes here
   int flash_head_bf16 = 0;
-  std::string unusable;  ///< why this program cannot compute on it; empty where it can
 
   /// Elements of a head, which is fp32 or bf16.
   int largest_flash_head(DType dtype) const {
@@ -83,7 +81,11 @@ class CudaBackend {
   virtual std::string versions() const = 0;
   /// Built with cuDNN.
   virtual bool has_library_attention() const = 0;
-  /// Throws std::runtime_error where the driver refuses.
+  /// Why this program cannot compute on a GPU; empty where it can. Asking begins to use it, which
+  /// takes some hundred megabytes of its memory: for GPUs of this process's ranks.
+  virtual std::string why_unusable(int ordinal) = 0;
+  /// Throws std::runtime_error where the driver refuses. GPUs that are opened by one process reach
+  /// each other's memory where the hardware can. Any thread.
   virtual std::unique_ptr<Gpu> open(int ordinal, const GpuOptions& options) = 0;
 };
 

@@ -80,5 +80,25 @@ class Choices(unittest.TestCase):
             self.assertEqual(sum(micro_batch >= 16 for micro_batch, *_ in part), 8)
 
 
+class Trainer:
+    """Runs 0 and 3 train, 1 runs out of memory, 2 fails."""
+    def __init__(self):
+        self.failed_runs = set()
+
+    def train(self, name, shape, **more):
+        number = int(name.split("-")[1])
+        if number == 2:
+            self.failed_runs.add(name)
+        return None if number in (1, 2) else {"gpu": {"name": "a GPU"}, "step_time_s": {"median": 2.0},
+                                              "peak_memory_bytes": 3 * 2**30}
+
+
+class MeasuredRows(unittest.TestCase):
+    def test_what_failed_is_not_taken_for_out_of_memory(self):
+        rows = gpu_study.measured_rows(Trainer(), gpu_study.configurations()[:4])
+        self.assertEqual({number: row["status"] for number, row in rows.items()}, {0: "ok", 1: "oom", 3: "ok"})
+        self.assertEqual(rows[3]["memory_gb"], 3)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -14,9 +14,7 @@ struct RealGpus {
     auto loaded = load_cuda();
     if (!loaded) {
       why_not = to_string(loaded.errors());
-    } else if (!(*loaded)->devices().front().unusable.empty()) {
-      why_not = (*loaded)->devices().front().unusable;
-    } else {
+    } else if (why_not = (*loaded)->why_unusable(0); why_not.empty()) {
       backend = *std::move(loaded);
     }
   }

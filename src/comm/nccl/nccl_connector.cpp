@@ -5,9 +5,11 @@
 #include <cstring>
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
+#include <functional>
 #include <mutex>
 #include <nccl.h>
 #include <thread>
+#include <utility>
 
 #include "base/check.hpp"
 #include "comm/nccl_module_entry.hpp"
@@ -54,9 +56,10 @@ void use_gpu(int ordinal) {
 class NcclCommunicator final : public GpuCommunicator {
  public:
   NcclCommunicator(std::span<const std::byte> id, int rank, int size, Gpu& gpu, DeviceQueue& queue,
-                   const std::function<void()>& watch)
+                   std::function<void(double)> watch)
       : ordinal_(gpu.facts().ordinal),
         stream_(static_cast<cudaStream_t>(queue.native())),
+        watch_(std::move(watch)),
         exceptions_at_birth_(std::uncaught_exceptions()) {
     use_gpu(ordinal_);
     ncclUniqueId unique{};
@@ -65,8 +68,11 @@ class NcclCommunicator final : public GpuCommunicator {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;  // so that a peer that never comes can be given up
     try {
-      finish(ncclCommInitRankConfig(&communicator_, size, unique, rank, &config), watch);
-      if (cudaMalloc(&token_, sizeof(std::int32_t)) != cudaSuccess) throw std::bad_alloc();
+      finish(ncclCommInitRankConfig(&communicator_, size, unique, rank, &config));
+      // In the stream's order: cudaMalloc may wait for all of the GPU, and with it for peers.
+      if (cudaMallocAsync(&token_, sizeof(std::int32_t), stream_) != cudaSuccess) {
+        throw std::bad_alloc();
+      }
     } catch (...) {
       break_off();
       throw;
@@ -75,21 +81,10 @@ class NcclCommunicator final : public GpuCommunicator {
 
   ~NcclCommunicator() override {
     cudaSetDevice(ordinal_);
-    cudaFree(token_);
     // Peers that have failed never come to the end of what is under way.
     if (std::uncaught_exceptions() > exceptions_at_birth_) break_off();
-    const std::lock_guard lock(mutex_);
-    if (communicator_ == nullptr) return;
-    ncclResult_t state = ncclCommFinalize(communicator_);
-    for (int waits = 0; state == ncclInProgress && waits < 10'000; ++waits) {
-      std::this_thread::sleep_for(1ms);
-      if (ncclCommGetAsyncError(communicator_, &state) != ncclSuccess) break;
-    }
-    if (state == ncclSuccess) {
-      ncclCommDestroy(communicator_);
-    } else {
-      ncclCommAbort(communicator_);
-    }
+    close();
+    if (token_ != nullptr) cudaFreeAsync(token_, stream_);  // behind its last barrier
   }
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
@@ -154,6 +149,23 @@ class NcclCommunicator final : public GpuCommunicator {
   }
 
  private:
+  /// Leaves when all members have come to the end of what is under way.
+  void close() {
+    const std::lock_guard lock(mutex_);
+    if (communicator_ == nullptr) return;
+    ncclResult_t state = ncclCommFinalize(communicator_);
+    for (int waits = 0; state == ncclInProgress && waits < 10'000; ++waits) {
+      std::this_thread::sleep_for(1ms);
+      if (ncclCommGetAsyncError(communicator_, &state) != ncclSuccess) break;
+    }
+    if (state == ncclSuccess) {
+      ncclCommDestroy(communicator_);
+    } else {
+      ncclCommAbort(communicator_);
+    }
+    communicator_ = nullptr;
+  }
+
   /// A call of this communicator, which another thread may abort.
   template <class Call>
   void run(const Call& call) {
@@ -165,16 +177,18 @@ class NcclCommunicator final : public GpuCommunicator {
       if (result == ncclSuccess) return;
       if (result != ncclInProgress) fail(result, communicator_);
     }
-    finish(ncclInProgress, [] {});
+    finish(ncclInProgress);
   }
 
-  /// Waits while the library is still at it: for the first use of a connection, mostly.
-  void finish(ncclResult_t state, const std::function<void()>& watch) {
+  /// Waits while the library is still at it: for the first use of a connection, mostly, which needs
+  /// all members. One that is gone never comes, so the job is looked after here as well.
+  void finish(ncclResult_t state) {
+    const auto begin = std::chrono::steady_clock::now();
     while (true) {
       if (state == ncclSuccess) return;
       if (state != ncclInProgress) fail(state, communicator_);
       if (aborted_) throw PeerFailure("the connection of GPUs was given up");
-      watch();
+      watch_(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
       std::this_thread::sleep_for(200us);
       const std::lock_guard lock(mutex_);
       if (communicator_ == nullptr) throw PeerFailure("the connection of GPUs was given up");
@@ -185,6 +199,7 @@ class NcclCommunicator final : public GpuCommunicator {
 
   int ordinal_;
   cudaStream_t stream_;
+  std::function<void(double)> watch_;
   int exceptions_at_birth_;
   std::mutex mutex_;  // of communicator_
   ncclComm_t communicator_ = nullptr;
@@ -209,8 +224,8 @@ class NcclConnector final : public GpuConnector {
   std::size_t id_bytes() const override { return sizeof(ncclUniqueId); }
   std::unique_ptr<GpuCommunicator> join(std::span<const std::byte> id, int rank, int size, Gpu& gpu,
                                         DeviceQueue& queue,
-                                        const std::function<void()>& watch) const override {
-    return std::make_unique<NcclCommunicator>(id, rank, size, gpu, queue, watch);
+                                        std::function<void(double)> watch) const override {
+    return std::make_unique<NcclCommunicator>(id, rank, size, gpu, queue, std::move(watch));
   }
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "tensor/cuda/fp8_support.hpp"
 #include "tensor/fp8_cast.hpp"
 #include "tensor/gpu_attention.hpp"
 
@@ -84,19 +85,18 @@ void CudaKernels::matmul(const Matrix& a, Transpose transpose_a, const Matrix& b
   }
 }
 
-/// Where the GPU, the shape or the order of the operands has none, the operands become bf16, which
-/// holds every fp8 number: the sums are the same but for their order.
+/// Where the GPU, the formats, the shape or the order of the operands has none, the operands become
+/// bf16, which holds every fp8 number: the sums are the same but for their order.
 bool CudaKernels::has_fp8_product(const Product& product) const {
   const bool along_rows =
       product.transpose_a == Transpose::no && product.transpose_b == Transpose::yes;
-  return has_fp8_products() && (along_rows || !sums_fp8_along_rows()) && is_aligned(product.a) &&
-         is_aligned(product.b) && is_aligned(product.c);
+  return has_fp8_products() && has_fp8_product_of(product.a.dtype, product.b.dtype) &&
+         (along_rows || !sums_fp8_along_rows()) && is_aligned(product.a) && is_aligned(product.b) &&
+         is_aligned(product.c);
 }
 
-/// Hopper's fp8 products are made of no others.
 bool CudaKernels::sums_fp8_along_rows() const {
-  constexpr int first_with_any_order = 10;
-  return has_fp8_products() && facts_.major < first_with_any_order;
+  return cuda::sums_fp8_along_rows(facts_.major, facts_.minor);
 }
 
 void CudaKernels::batched_matmul(std::int64_t count, const MatrixBatch& a, Transpose transpose_a,

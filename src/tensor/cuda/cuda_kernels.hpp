@@ -4,6 +4,7 @@
 #include <string>
 
 #include "tensor/cuda/cuda_memory.hpp"
+#include "tensor/cuda/fp8_support.hpp"
 #include "tensor/cuda/fused_attention.hpp"
 #include "tensor/cuda/products.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
@@ -39,7 +40,7 @@ class CudaKernels final : public SimtKernels {
  private:
   bool has_fp8_product(const Product& product) const;
   void check_own_attention(const AttentionShape& shape, DType dtype) const;
-  bool has_fp8_products() const { return facts_.major * 10 + facts_.minor >= 89; }
+  bool has_fp8_products() const { return cuda::has_fp8_products(facts_.major, facts_.minor); }
 
   std::shared_ptr<CudaQueue> queue_;
   GpuFacts facts_;

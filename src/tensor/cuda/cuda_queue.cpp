@@ -126,6 +126,9 @@ void CudaQueue::synchronize() {
   const PooledEvent end(context_->events);
   check(cudaEventRecord(end.get(), stream()));
   wait_on_host(end.get());
+  // Returns at once. Memory that was given back to the pool goes back to the driver, and so to
+  // other users of the GPU, at a call that waits; to ask whether an event is reached is none.
+  check(cudaEventSynchronize(end.get()));
 }
 
 std::unique_ptr<RecordedWork> CudaQueue::record(const std::function<void()>& give) {

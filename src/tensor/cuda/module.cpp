@@ -5,6 +5,7 @@
 
 #include "tensor/cuda/cuda_gpu.hpp"
 #include "tensor/cuda/fused_attention.hpp"
+#include "tensor/cuda/pool_access.hpp"
 #include "tensor/cuda/products.hpp"
 #include "tensor/cuda/rank_order.hpp"
 #include "tensor/cuda/simt_kernels.hpp"
@@ -27,6 +28,8 @@ std::string hexadecimal(const cudaUUID_t& uuid) {
   return text;
 }
 
+/// Asks the driver only: a process that only looks takes no memory of the GPU, on which it may have
+/// no rank.
 GpuFacts facts_of(int ordinal) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, ordinal));
@@ -40,19 +43,16 @@ GpuFacts facts_of(int ordinal) {
   const auto block_bytes = static_cast<Bytes>(properties.sharedMemPerBlockOptin);
   facts.flash_head_fp32 = largest_flash_head(DType::fp32, block_bytes);
   facts.flash_head_bf16 = largest_flash_head(DType::bf16, block_bytes);
-  use_device(ordinal);
-  std::size_t free = 0, total = 0;
-  check(cudaMemGetInfo(&free, &total));
-  facts.memory = static_cast<Bytes>(total);
-  facts.free_memory = static_cast<Bytes>(free);
+  facts.memory = static_cast<Bytes>(properties.totalGlobalMem);
   return facts;
 }
 
-/// Why this module cannot compute on the calling thread's GPU; empty where it can.
-std::string unusable(const GpuFacts& facts) {
+/// Why this module cannot compute on a GPU; empty where it can.
+std::string why_not(const GpuFacts& facts) {
   const std::string what =
       fmt::format("{} has compute capability {}.{}", facts.name, facts.major, facts.minor);
   if (facts.major < least_major) return what + ": 8.0 or later is needed (A100, H100, ...)";
+  use_device(facts.ordinal);
   if (has_code_for_device()) return "";
   return what + fmt::format(
                     ", for which this program has no code: build it with "
@@ -78,15 +78,22 @@ class LoadedBackend final : public CudaBackend {
 
   bool has_library_attention() const override { return !fused_attention_version().empty(); }
 
+  std::string why_unusable(int ordinal) override { return why_not(device(ordinal)); }
+
   std::unique_ptr<Gpu> open(int ordinal, const GpuOptions& options) override {
-    KUMIHIMO_CHECK(ordinal >= 0 && ordinal < std::ssize(devices_));
     use_device(ordinal);
-    return std::make_unique<CudaGpu>(devices_[static_cast<std::size_t>(ordinal)], options,
-                                     algorithms_);
+    pools_.join(ordinal);
+    return std::make_unique<CudaGpu>(device(ordinal), options, algorithms_);
   }
 
  private:
+  const GpuFacts& device(int ordinal) const {
+    KUMIHIMO_CHECK(ordinal >= 0 && ordinal < std::ssize(devices_));
+    return devices_[static_cast<std::size_t>(ordinal)];
+  }
+
   std::vector<GpuFacts> devices_;
+  PoolAccess pools_;
   std::shared_ptr<AlgorithmCache> algorithms_ = std::make_shared<AlgorithmCache>();
 };
 
@@ -117,10 +124,7 @@ Expected<std::vector<GpuFacts>> find_devices() {
                  "check nvidia-smi and CUDA_VISIBLE_DEVICES, or use --backend cpu"};
   }
   std::vector<GpuFacts> devices;
-  for (int ordinal = 0; ordinal < count; ++ordinal) {
-    devices.push_back(facts_of(ordinal));
-    devices.back().unusable = unusable(devices.back());
-  }
+  for (int ordinal = 0; ordinal < count; ++ordinal) devices.push_back(facts_of(ordinal));
   return devices;
 }
 

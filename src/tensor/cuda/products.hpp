@@ -43,8 +43,8 @@ class Products {
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
 
-  /// Both fp32, both bf16, or both fp8, which the caller has arranged as the GPU wants it: before
-  /// compute capability 10 transpose_a no and transpose_b yes. c: fp32 or bf16.
+  /// Both fp32, both bf16, or both fp8 of formats and in an order that the GPU has products of
+  /// (fp8_support.hpp): along rows is transpose_a no and transpose_b yes. c: fp32 or bf16.
   /// False, and nothing is done, where the library does not add the bias to such a product.
   [[nodiscard]] bool run(const Product& product, Workspace& workspace);
 

@@ -139,7 +139,7 @@ class LazyConnector final : public GpuConnector {
   std::size_t id_bytes() const override { return sizeof(int); }
   std::unique_ptr<GpuCommunicator> join(std::span<const std::byte> id, int rank, int size,
                                         Gpu& /*gpu*/, DeviceQueue& queue,
-                                        const std::function<void()>& /*watch*/) const override {
+                                        std::function<void(double)> /*watch*/) const override {
     int number = 0;
     std::memcpy(&number, id.data(), sizeof number);
     std::vector<int> ranks(static_cast<std::size_t>(size));

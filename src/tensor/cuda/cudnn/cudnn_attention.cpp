@@ -43,13 +43,14 @@ class Attention {
   Attention(const AttentionShape& shape, std::int64_t q_stride, std::int64_t kv_stride)
       : shape_(shape), q_stride_(q_stride), kv_stride_(kv_stride) {
     scale_ = static_cast<float>(1 / std::sqrt(static_cast<double>(shape.head_dim)));
-  }
-
-  bool plan(cudnnHandle_t handle) {
     build_forward();
     build_backward();
-    return forward_.plan(handle) && backward_.plan(handle);
   }
+
+  const Graph& forward_graph() const { return forward_; }
+  const Graph& backward_graph() const { return backward_; }
+
+  bool plan(cudnnHandle_t handle) { return forward_.plan(handle) && backward_.plan(handle); }
 
   void forward(cudnnHandle_t handle, const Matrix& q, const Matrix& k, const Matrix& v,
                const Matrix& out, const Matrix& log_sum_exp, Workspace& workspace) {

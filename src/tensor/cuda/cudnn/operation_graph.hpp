@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tensor/cuda/cuda_call.hpp"
+#include "tensor/cuda/library_scratch.hpp"
 #include "tensor/device_memory.hpp"
 
 // cuDNN's graph API in C, as far as attention needs it: tensors and operations on them, which the
@@ -162,6 +163,8 @@ class Graph {
     return y;
   }
 
+  const std::vector<const Descriptor*>& operations() const { return operations_; }
+
   /// False where no engine of the library can run it.
   bool plan(cudnnHandle_t handle) {
     Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
@@ -210,8 +213,7 @@ class Graph {
       ids.push_back(place.id);
       pointers.push_back(place.data);
     }
-    void* scratch =
-        workspace_bytes_ == 0 ? nullptr : workspace.take(1, workspace_bytes_, DType::fp8_e4m3).data;
+    void* scratch = take_scratch(workspace, workspace_bytes_);
     Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
     pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, ids);
     pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, pointers);
