@@ -232,6 +232,10 @@ class NcclConnector final : public GpuConnector {
 }  // namespace
 }  // namespace kumihimo
 
+// Returns a C++ object: program and module come from one build.
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wreturn-type-c-linkage"
+#endif
 extern "C" __attribute__((visibility("default"))) std::shared_ptr<kumihimo::GpuConnector>
 kumihimo_nccl_connector(const char* version, kumihimo::Errors& faults) {
   if (std::strcmp(version, KUMIHIMO_VERSION) == 0) {

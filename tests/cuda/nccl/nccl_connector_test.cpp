@@ -98,6 +98,9 @@ cudaError_t cudaFreeAsync(void* /*data*/, cudaStream_t /*stream*/) {
 }
 
 /// The module's entry, which the program finds by its name.
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wreturn-type-c-linkage"
+#endif
 std::shared_ptr<kumihimo::GpuConnector> kumihimo_nccl_connector(const char* version,
                                                                 kumihimo::Errors& faults);
 }
