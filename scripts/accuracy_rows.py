@@ -346,3 +346,28 @@ def pipeline_suspicion(rows):
         lines.append([f"a bubble of {slots} {'slot' if slots == 1 else 'slots'} alone",
                       *(f"{(64 / size + slots) * size / base:.2f}" for size in (1, 2, 4, 8))])
     return table(["", "mb 1", "mb 2", "mb 4", "mb 8"], lines)
+
+
+def bubble_slots(rows):
+    """LLaMA-13B with FlashAttention-2 and the fused norm: what the same layout loses on 64 GPUs, with
+    half as many passes a step as on 32, in passes. Whatever a step costs once counts, a pipeline's
+    bubble above all."""
+    def of(gpus):
+        return {(row["tp"], row["pp"], row["micro_batch"]): row for row in rows
+                if row.ran and row.setting() == ("LLaMA-13B", gpus, 2048)
+                and row["attention_kernel"] == "flash_attention2 + RMS kernel"
+                and row["recompute"] == "none" and row["seq_parallel"] == "0"}
+
+    def passes(row):
+        return int(row["global_batch"]) / int(row["dp"]) / int(row["micro_batch"])
+
+    few, many = of(32), of(64)
+    lines = []
+    for key in sorted(few.keys() & many.keys(), key=lambda key: (key[1], key[0], key[2])):
+        a, b = few[key], many[key]
+        # A step takes (passes + slots) times one pass; one pass takes as long in both.
+        ratio = b.measured_s / a.measured_s
+        slots = (passes(b) - ratio * passes(a)) / (ratio - 1)
+        lines.append([b.layout(), f"{a.measured_s:.1f}", f"{b.measured_s:.1f}", f"{slots:.1f}",
+                      int(key[1]) - 1])
+    return table(["layout", "32 GPUs, s", "64 GPUs, s", "passes lost", "bubble of 1F1B"], lines)
