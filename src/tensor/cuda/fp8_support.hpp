@@ -20,4 +20,11 @@ constexpr bool has_fp8_product_of(DType a, DType b) {
   return a == DType::fp8_e4m3 || b == DType::fp8_e4m3;
 }
 
+/// Of these, sums may be kept in fewer bits ("fast accumulation"): those of forward passes, where
+/// both operands are e4m3. Backward, which has one of e5m2, adds its partial sums up in fp32, as
+/// Transformer Engine and XLA do by default (openxla/xla#6599).
+constexpr bool sums_fp8_fast(DType a, DType b) {
+  return a == DType::fp8_e4m3 && b == DType::fp8_e4m3;
+}
+
 }  // namespace kumihimo::cuda

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.hpp"
+#include "tensor/cuda/fp8_support.hpp"
 #include "tensor/cuda/library_scratch.hpp"
 
 namespace kumihimo::cuda {
@@ -253,6 +254,8 @@ Products::Plan& Products::plan_for(const Product& product) {
     // Null pointers say 1, but whether there are any decides what is possible.
     made->operation.set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, product.scale_b);
     made->operation.set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, product.scale_a);
+    made->operation.set(CUBLASLT_MATMUL_DESC_FAST_ACCUM,
+                        static_cast<std::int8_t>(sums_fp8_fast(product.a.dtype, product.b.dtype)));
   }
   if (!product.bias.empty()) {
     made->operation.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);

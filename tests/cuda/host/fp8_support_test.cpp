@@ -30,5 +30,11 @@ TEST(Fp8Support, TwoOfE5m2HaveNoProduct) {
   EXPECT_FALSE(has_fp8_product_of(DType::fp8_e5m2, DType::fp8_e5m2));
 }
 
+TEST(Fp8Support, SumsOfForwardPassesAloneAreFast) {
+  EXPECT_TRUE(sums_fp8_fast(DType::fp8_e4m3, DType::fp8_e4m3));
+  EXPECT_FALSE(sums_fp8_fast(DType::fp8_e5m2, DType::fp8_e4m3));
+  EXPECT_FALSE(sums_fp8_fast(DType::fp8_e4m3, DType::fp8_e5m2));
+}
+
 }  // namespace
 }  // namespace kumihimo::cuda
