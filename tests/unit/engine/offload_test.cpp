@@ -1,6 +1,7 @@
 // Optimizer states in host memory: the same training, to the bit, wherever and however late the
 // copies are made.
 
+#include <atomic>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -66,7 +67,10 @@ TEST_P(Offload, ChangesNoBitOnAGpuThatDoesEverythingLater) {
 INSTANTIATE_TEST_SUITE_P(Layouts, Offload,
                          ::testing::Values("tp=1", "dp=2 zero=0", "dp=2 zero=1", "dp=2 zero=2",
                                            "dp=2 zero=3", "pp=2 schedule=interleaved vpp=2",
-                                           "tp=2 pp=2 dp=2 zero=1 sp=true"));
+                                           "pp=2 schedule=zb-h1", "pp=2 dp=2 zero=2",
+                                           "pp=2 dp=2 zero=3 schedule=interleaved vpp=2",
+                                           "tp=2 pp=2 dp=2 zero=1 sp=true",
+                                           "dp=2 zero=2 overlap-dp=false"));
 
 TEST(OffloadFp8, ChangesNoBit) {
   const TrainingOptions options = small_options(small_llama(), "tp=2 dp=2 zero=2", "fp8");
@@ -81,21 +85,39 @@ TEST(OffloadOnEmulatedCuda, ChangesNoBit) {
   }
 }
 
-/// One portion, as many as there are places, one more, and portions of the states' exact size.
+/// Passes are recorded with updates between them: one inside would be refused, or done again.
+TEST(OffloadRecorded, ChangesNoBit) {
+  for (const char* layout : {"recompute=full", "pp=2 dp=2 zero=1", "dp=2 zero=3"}) {
+    SCOPED_TRACE(layout);
+    TrainingOptions options = small_options(small_llama(), layout, "bf16");
+    const RunResult plain = testing::train(options, 6, true, testing::open_lazily);
+    options.record_passes = true;
+    const RunResult moved = testing::train(with_offload(options), 6, true, testing::open_lazily);
+    EXPECT_EQ(moved.losses, plain.losses);
+    EXPECT_EQ(moved.gradient_norms, plain.gradient_norms);
+    EXPECT_TRUE(moved.weights == plain.weights);
+  }
+}
+
+/// One portion, as many as there are places, one more, portions of the states' exact size, and some
+/// that many units share or that share a unit.
 TEST(OffloadPortions, AnyNumberGivesTheSame) {
-  const TrainingOptions options = small_options(small_llama(), "tp=1", "bf16");
-  const RunResult expected = testing::train(options, steps, true);
-  std::int64_t parameters = 0;
-  run_threads(1, [&](World& world) {
-    Trainer trainer(world, with_offload(options), testing::learnable_tokens(1, 16, 50));
-    parameters = trainer.host_memory().held().total() / (3 * bytes_of(DType::fp32));
-  });
-  for (const std::int64_t portion :
-       {parameters + 1, parameters, parameters - 1, (parameters + 2) / 3, parameters / 3}) {
-    SCOPED_TRACE(portion);
-    expect_same_bits(
-        testing::train(with_offload(options, portion), steps, true, testing::open_lazily),
-        expected);
+  for (const char* layout : {"tp=1", "dp=2 zero=3", "pp=2 schedule=interleaved vpp=2"}) {
+    SCOPED_TRACE(layout);
+    const TrainingOptions options = small_options(small_llama(), layout, "bf16");
+    const RunResult expected = testing::train(options, steps, true);
+    std::atomic<std::int64_t> held = 0;
+    testing::with_trainers(with_offload(options), nullptr, [&](Trainer& trainer, const World&) {
+      held = trainer.host_memory().held().total() / (3 * bytes_of(DType::fp32));
+    });
+    const std::int64_t parameters = held;
+    for (const std::int64_t portion : {parameters + 1, parameters, parameters - 1,
+                                       (parameters + 2) / 3, parameters / 3, std::int64_t{101}}) {
+      SCOPED_TRACE(portion);
+      expect_same_bits(
+          testing::train(with_offload(options, portion), steps, true, testing::open_lazily),
+          expected);
+    }
   }
 }
 
@@ -140,6 +162,63 @@ TEST(OffloadFailure, LeavesNoCopyUnderWay) {
   options.learning_rate.peak = 1e30;
   EXPECT_THROW(testing::train(with_offload(options), 10, false, testing::open_lazily),
                std::runtime_error);
+}
+
+/// What each rank reads after some steps; it sets states anew after others, of which nothing was
+/// read before.
+std::vector<std::vector<float>> read_and_set_between_steps(const TrainingOptions& options,
+                                                           const testing::OpenGpu& open_gpu) {
+  std::vector<std::vector<float>> of_ranks(static_cast<std::size_t>(options.layout.devices()));
+  testing::with_trainers(options, open_gpu, [&](Trainer& trainer, const World& world) {
+    ModelStates& states = trainer.states();
+    std::vector<float>& seen = of_ranks[static_cast<std::size_t>(world.rank())];
+    std::vector<float> values;
+    const auto for_each_piece = [&](const auto& visit) {
+      for (int unit = 0; unit < std::ssize(states.units()); ++unit) {
+        for (const OwnedPiece& piece : states.owned_pieces(unit)) {
+          values.resize(static_cast<std::size_t>(piece.count));
+          visit(unit, piece);
+        }
+      }
+    };
+    for (std::int64_t step = 0; step < steps; ++step) {
+      trainer.run_step();
+      for_each_piece([&](int unit, const OwnedPiece& piece) {
+        for (const StateKind kind :
+             {StateKind::weight, StateKind::master, StateKind::m, StateKind::v}) {
+          if (!states.has(kind)) continue;
+          states.read_state(unit, piece, kind, values.data());
+          seen.insert(seen.end(), values.begin(), values.end());
+        }
+        states.read_gradient(unit, piece, values.data());  // still those of the step
+        seen.insert(seen.end(), values.begin(), values.end());
+      });
+      if (step % 2 == 0) continue;
+      trainer.run_step();
+      for_each_piece([&](int unit, const OwnedPiece& piece) {
+        std::fill(values.begin(), values.end(), 0.0f);
+        states.write_state(unit, piece, StateKind::m, values.data());
+        values.resize(static_cast<std::size_t>(piece.parameter->elements()));
+        initial_values(*piece.parameter, 2, values.data());
+        states.write_state(unit, piece, StateKind::weight, values.data() + piece.first);
+      });
+      states.spread_weights();
+    }
+  });
+  return of_ranks;
+}
+
+TEST(OffloadBetweenSteps, StatesAreReadAndSetAsWithout) {
+  for (const char* layout : {"tp=1", "dp=2 zero=1", "dp=2 zero=3", "pp=2 dp=2 zero=2"}) {
+    for (const char* precision : {"fp32", "bf16"}) {
+      SCOPED_TRACE(fmt::format("{} {}", layout, precision));
+      const TrainingOptions plain = small_options(small_gpt(), layout, precision);
+      const auto expected = read_and_set_between_steps(plain, nullptr);
+      EXPECT_TRUE(read_and_set_between_steps(with_offload(plain), nullptr) == expected);
+      EXPECT_TRUE(read_and_set_between_steps(with_offload(plain), testing::open_lazily) ==
+                  expected);
+    }
+  }
 }
 
 class OffloadState : public InFolder {};
