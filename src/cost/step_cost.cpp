@@ -278,7 +278,15 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
                          static_cast<double>(2 * state_bytes + weight_bytes) * updated;
     cost.optimizer_s = bytes / (cluster.device.memory_bandwidth * profile.optimizer);
     if (layout.offload.optimizer && host_bandwidth > 0) {
-      cost.optimizer_s += static_cast<double>(state_bytes) * updated / host_bandwidth;
+      double copies_s = static_cast<double>(state_bytes) * updated / host_bandwidth;
+      if (profile.defaults.offloaded_update_behind_forward) {
+        // The whole of it hides but what exceeds one pass through the rank's layers: after that
+        // all of them are updated.
+        for (int stage = rank; stage < stages; stage += ranks) {
+          copies_s -= step.chunks[stage].forward.total();
+        }
+      }
+      cost.optimizer_s += std::max(0.0, copies_s);
     }
 
     MemoryUse& states = cost.states;
