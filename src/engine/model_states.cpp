@@ -39,6 +39,7 @@ ModelStates::ModelStates(const TrainingOptions& options, std::vector<ParameterUn
       units_(std::move(units)),
       states_(units_.size()),
       use_order_(std::move(use_order)),
+      first_uses_(by_first_use(use_order_, units_.size())),
       gradient_uses_(std::move(gradient_uses)),
       kernels_(kernels),
       workspace_(workspace),
@@ -47,7 +48,7 @@ ModelStates::ModelStates(const TrainingOptions& options, std::vector<ParameterUn
   for (std::size_t i = 0; i < units_.size(); ++i) allocate(static_cast<int>(i), memory.device);
   if (options.layout.offload.optimizer) {
     std::int64_t owned = 0;
-    for (const int unit : by_first_use(use_order_, units_.size())) {
+    for (const int unit : first_uses_) {
       state(unit).first_state = owned;
       owned += state(unit).owned;
     }
@@ -82,19 +83,29 @@ void ModelStates::allocate(int index, DeviceMemory& memory) {
 }
 
 void ModelStates::list_pieces() {
-  update_ = std::make_unique<PendingUpdate>(optimizer_, units_.size(), offloaded_.get(), kernels_);
-  for (int unit = 0; unit < std::ssize(units_); ++unit) {
-    for (const OwnedPiece& piece : pieces_to_save(unit)) {
-      norm_pieces_.push_back(cols_of(owned_gradients(unit), piece.offset, piece.count));
-    }
+  // On the device all is one portion, unless a unit's weights shall be on their way while the next
+  // unit is updated.
+  const bool by_unit = !offloaded_ && spreads_on_stream();
+  const std::int64_t portions =
+      offloaded_ ? offloaded_->portions() : (by_unit ? std::ssize(units_) : 1);
+  update_ = std::make_unique<PendingUpdate>(optimizer_, units_.size(), portions, offloaded_.get(),
+                                            kernels_);
+  std::int64_t place = 0;
+  for (const int unit : first_uses_) {
+    const std::int64_t portion = by_unit ? place++ : 0;
     for (const OwnedPiece& piece : owned_pieces(unit)) {
       if (offloaded_) {
         list_offloaded(unit, piece);
         continue;
       }
-      update_->add(unit, 0, update_of(unit, piece, [&](StateKind kind) {
+      update_->add(unit, portion, update_of(unit, piece, [&](StateKind kind) {
                      return cols_of(owned_state(unit, kind), piece.offset, piece.count);
                    }));
+    }
+  }
+  for (int unit = 0; unit < std::ssize(units_); ++unit) {
+    for (const OwnedPiece& piece : pieces_to_save(unit)) {
+      norm_pieces_.push_back(cols_of(owned_gradients(unit), piece.offset, piece.count));
     }
   }
 }
@@ -199,9 +210,19 @@ void ModelStates::clear_gradients(int unit) {
 
 /// Gives all data-parallel ranks the weights that each of them owns.
 void ModelStates::spread(int unit) {
-  state(unit).to_spread = false;
-  const Matrix all = by_owner(state(unit).weights.data, unit, dtype_);
-  groups_.data->all_gather(own_row(all), all);
+  Unit& u = state(unit);
+  u.to_spread = false;
+  const Matrix all = by_owner(u.weights.data, unit, dtype_);
+  if (overlap_) {
+    u.spreading = groups_.stream->start_all_gather(*groups_.overlapped_data, own_row(all), all);
+  } else {
+    groups_.data->all_gather(own_row(all), all);
+  }
+}
+
+void ModelStates::finish_spreading(int unit) {
+  auto& spreading = state(unit).spreading;
+  if (spreading) groups_.stream->wait(*std::exchange(spreading, {}));
 }
 
 /// Starts gathering a unit's weights unless a buffer has them, as when the backward pass begins
@@ -217,15 +238,18 @@ ModelStates::Whole& ModelStates::gather(int unit) {
 }
 
 Matrix ModelStates::use_weights(int unit) {
+  KUMIHIMO_CHECK(next_use_ < use_order_.size() && use_order_[next_use_] == unit);
+  const bool is_last = ++next_use_ == use_order_.size();
   if (!sharded_weights()) {
     catch_up(unit);
+    finish_spreading(unit);
+    if (spreads_on_stream() && !is_last) catch_up(use_order_[next_use_]);
     return state(unit).weights;
   }
-  KUMIHIMO_CHECK(next_use_ < use_order_.size() && use_order_[next_use_] == unit);
   Whole& whole = gather(unit);
   wait(whole);
   if (is_layer(unit)) gathered_.current = &whole == &gathered_.layers[0] ? 0 : 1;
-  if (++next_use_ < use_order_.size()) gather(use_order_[next_use_]);
+  if (!is_last) gather(use_order_[next_use_]);
   return flat_matrix(whole.memory, dtype_);
 }
 
@@ -336,19 +360,24 @@ double ModelStates::gradient_norm() {
 
 void ModelStates::update(std::int64_t step, double learning_rate, double gradient_scale) {
   update_->decide(step, learning_rate, gradient_scale);
-  if (!offloaded_) return spread_weights();
   for (Unit& unit : states_) unit.to_spread = holds_more_than_owned();
+  if (offloaded_) return;
+  for (const int unit : first_uses_) {
+    update_->complete(unit);
+    if (state(unit).to_spread) spread(unit);
+  }
 }
 
 void ModelStates::complete_update() {
   update_->complete();
   if (offloaded_) offloaded_->synchronize();
+  for (const int unit : first_uses_) finish_spreading(unit);
 }
 
 void ModelStates::spread_weights() {
-  update_->complete();
+  complete_update();
   if (!holds_more_than_owned()) return;
-  for (int unit = 0; unit < std::ssize(units_); ++unit) spread(unit);
+  for (const int unit : first_uses_) spread(unit);
 }
 
 // --- What this rank owns

@@ -36,7 +36,8 @@ enum class StateKind : std::uint8_t { weight, master, m, v };
 /// step first uses it (PendingUpdate). Setting and reading states does first what is left.
 ///
 /// Reductions of gradients, and gathering of ZeRO-3 weights one use ahead, run on the groups'
-/// stream.
+/// stream. So does, where the layout overlaps data-parallel communication, gathering of the weights
+/// that ZeRO-1 and 2 have updated: from a unit's update to its first use in the next step.
 class ModelStates {
  public:
   /// The order in which a step uses weights, as indices of units: the same every step.
@@ -66,8 +67,8 @@ class ModelStates {
   /// Updates weights, or has their next use do so; gradients are multiplied by `gradient_scale`
   /// first.
   void update(std::int64_t step, double learning_rate, double gradient_scale);
-  /// After the last step: does what update has left to the next one, and waits for its copies. Each
-  /// rank for itself: it does not spread weights.
+  /// After the last step: does what update has left to the next one, and waits for its copies and
+  /// for weights that are on their way. Each rank for itself: it sends none on their way.
   void complete_update();
 
   // --- Setting and reading states, fp32 values of a piece
@@ -98,6 +99,7 @@ class ModelStates {
     int gradients_due = 0;         ///< calls of finish_gradients until the reduction starts
     bool to_clear = false;         ///< the step has yet to zero its gradients
     bool to_spread = false;        ///< other ranks have yet to receive the updated weights
+    std::optional<CommunicationStream::Ticket> spreading;  ///< on their way
   };
 
   /// A buffer for the whole of a unit that is kept in shards.
@@ -144,10 +146,12 @@ class ModelStates {
   bool holds_more_than_owned() const {
     return !owns_all() && !sharded_weights() && data_ranks_ > 1;
   }
-  /// Does what the last step has left to a unit's first use.
+  bool spreads_on_stream() const { return overlap_ && holds_more_than_owned(); }
+  /// Does what the last step has left to a unit's first use, but for waiting for its weights.
   void catch_up(int unit);
   void clear_gradients(int unit);
   void spread(int unit);
+  void finish_spreading(int unit);
   Matrix owned_gradients(int unit) const;
   bool is_offloaded(StateKind kind) const { return offloaded_ && kind != StateKind::weight; }
   /// Kinds of optimizer states are numbered as they lie in memory.
@@ -171,6 +175,7 @@ class ModelStates {
   std::unique_ptr<OffloadedStates> offloaded_;
   std::unique_ptr<PendingUpdate> update_;  ///< of everything that this rank owns
   UseOrder use_order_;
+  std::vector<int> first_uses_;  ///< all units, in the order of their first use
   std::size_t next_use_ = 0;
   std::vector<int> gradient_uses_;
   Kernels& kernels_;

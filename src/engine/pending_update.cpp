@@ -6,13 +6,13 @@
 namespace kumihimo {
 
 PendingUpdate::PendingUpdate(const OptimizerOptions& optimizer, std::size_t units,
-                             OffloadedStates* offloaded, Kernels& kernels)
+                             std::int64_t portions, OffloadedStates* offloaded, Kernels& kernels)
     : optimizer_(optimizer),
       offloaded_(offloaded),
       kernels_(kernels),
-      portions_(offloaded != nullptr ? static_cast<std::size_t>(offloaded->portions()) : 1),
+      portions_(static_cast<std::size_t>(portions)),
       last_portions_(units, -1),
-      next_(std::ssize(portions_)) {}
+      next_(portions) {}
 
 void PendingUpdate::add(int unit, std::int64_t portion, const OptimizerPiece& piece) {
   portions_[static_cast<std::size_t>(portion)].push_back(piece);
@@ -37,7 +37,10 @@ void PendingUpdate::decide(std::int64_t step, double learning_rate, double gradi
 }
 
 void PendingUpdate::complete_through(std::int64_t portion) {
-  for (; next_ <= portion; ++next_) {
+  const auto is_empty = [this] { return portions_[static_cast<std::size_t>(next_)].empty(); };
+  // What pads the shards may fill a portion: it stays zero, and nobody's completion leads to it.
+  for (; next_ < std::ssize(portions_) && (next_ <= portion || is_empty()); ++next_) {
+    if (is_empty()) continue;
     if (offloaded_ != nullptr) {
       offloaded_->update(next_, [this] { update(next_); });
     } else {

@@ -10,17 +10,15 @@
 namespace kumihimo {
 
 /// The optimizer's update of what a rank owns. It is decided when a step has all its gradients, and
-/// done later, a portion of the states at a time and in their order: what lies between two
-/// portions, such as the forward pass of a layer that has been updated, hides the copies of
-/// offloaded states.
+/// done later, a portion at a time and in their order: what lies between two portions, such as the
+/// forward pass of a layer that has been updated, hides the copies of offloaded states.
 class PendingUpdate {
  public:
-  /// `offloaded`: has the states, and says what their portions are; null: they are on the device,
-  /// one portion in all.
-  PendingUpdate(const OptimizerOptions& optimizer, std::size_t units, OffloadedStates* offloaded,
-                Kernels& kernels);
+  /// `offloaded`: has the states, in as many portions; null: they are on the device.
+  PendingUpdate(const OptimizerOptions& optimizer, std::size_t units, std::int64_t portions,
+                OffloadedStates* offloaded, Kernels& kernels);
 
-  /// Part of a unit, whose states are in that portion. For once, before all other functions.
+  /// Part of a unit, to be updated with that portion. For once, before all other functions.
   void add(int unit, std::int64_t portion, const OptimizerPiece& piece);
 
   /// From now on the update of all units is pending; gradients are multiplied by `gradient_scale`.

@@ -244,6 +244,30 @@ TEST(StepCost, ReductionHidesBehindTheLastBackward) {
   EXPECT_DOUBLE_EQ(cost.ranks[0].reduce_s, all);
 }
 
+TEST(StepCost, UpdatedWeightsAreGatheredBehindAForwardPassWhereTheFrameworkSaysSo) {
+  Step step;
+  step.layout.data_parallel = 4;
+  step.layout.zero_stage = 1;
+  step.cluster.intra_node.bandwidth = 1e4;
+  step.profile.data_parallel_overlap = 0.5;
+  const double all = step.cost().ranks[0].gather_s;
+  const double forward = 0.25 + 8 * 1 + 2;
+  ASSERT_GT(all, 0.5 * forward);
+  EXPECT_EQ(step.cost().ranks[0].gather_hidden_s, 0);
+
+  step.profile.defaults.weight_gathering_behind_forward = true;
+  EXPECT_DOUBLE_EQ(step.cost().ranks[0].gather_hidden_s, 0.5 * forward);
+  EXPECT_DOUBLE_EQ(step.cost().ranks[0].gather_s, all - 0.5 * forward);
+
+  step.cluster.intra_node.bandwidth *= 4 * all / forward;
+  EXPECT_DOUBLE_EQ(step.cost().ranks[0].gather_hidden_s, 0.25 * forward);
+  EXPECT_EQ(step.cost().ranks[0].gather_s, 0);
+
+  step.layout.overlap_data_parallel = false;
+  EXPECT_EQ(step.cost().ranks[0].gather_hidden_s, 0);
+  EXPECT_DOUBLE_EQ(step.cost().ranks[0].gather_s, 0.25 * forward);
+}
+
 TEST(StepCost, TheOptimizerIsBoundByMemory) {
   Step step;
   step.profile.optimizer = 0.5;

@@ -216,10 +216,11 @@ TEST_P(OffloadOrder, UpdatesAUnitJustBeforeItsFirstUse) {
   });
 }
 
-// ZeRO-3 gathers a unit while the one before it is computed, and updates it before that.
+// What is gathered while the unit before it is computed is updated before that.
 INSTANTIATE_TEST_SUITE_P(Layouts, OffloadOrder,
                          ::testing::Values(std::pair("tp=1", 0), std::pair("dp=2 zero=0", 0),
-                                           std::pair("dp=2 zero=1", 0), std::pair("dp=2 zero=2", 0),
+                                           std::pair("dp=2 zero=1 overlap-dp=false", 0),
+                                           std::pair("dp=2 zero=1", 1), std::pair("dp=2 zero=2", 1),
                                            std::pair("dp=2 zero=3", 1)));
 
 TEST(OffloadEnd, DoesWhatTheLastStepHasLeft) {
