@@ -240,9 +240,10 @@ TEST(PredictionProperty, WhatHidesBehindTheNextForwardPassTakesNoLongerThanInFro
     Question question(cases);
     question.layout.offload.optimizer = true;
     SCOPED_TRACE(to_text(question.layout));
+    FrameworkDefaults& defaults = question.request.profile.defaults;
+    defaults.offloaded_update_behind_forward = defaults.weight_gathering_behind_forward = false;
     const StepCost in_front = question.cost();
     const double in_front_s = question.prediction().step_s;
-    FrameworkDefaults& defaults = question.request.profile.defaults;
     defaults.offloaded_update_behind_forward = defaults.weight_gathering_behind_forward = true;
     const StepCost behind = question.cost();
     const double behind_s = question.prediction().step_s;
