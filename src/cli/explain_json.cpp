@@ -31,6 +31,7 @@ Json time_json(const StepBreakdown& breakdown) {
           {"hidden",
            {{"collectives_s", breakdown.hidden_layer_comm_s},
             {"gradient_reduction_s", breakdown.hidden_reduce_s},
+            {"weight_gathering_s", breakdown.hidden_gather_s},
             {"pipeline_messages_s", breakdown.hidden_pipeline_comm_s}}}};
 }
 

@@ -50,6 +50,7 @@ std::string hidden_text(const StepBreakdown& parts) {
   };
   add("collectives within the passes", parts.hidden_layer_comm_s);
   add("gradient reduction", parts.hidden_reduce_s);
+  add("weight gathering", parts.hidden_gather_s);
   add("pipeline messages", parts.hidden_pipeline_comm_s);
   return text.empty() ? "" : "  hidden behind compute, not counted above: " + text + "\n";
 }

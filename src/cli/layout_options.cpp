@@ -44,8 +44,7 @@ constexpr std::array layout_flags{
     LayoutFlag{"--norm", "norm", "KERNEL", "unfused, fused (default)"},
     LayoutFlag{"--precision", "precision", "FORMAT", "fp32 (default), bf16, fp8"},
     LayoutFlag{"--no-overlap", "overlap-dp", "",
-               "reduce gradients after the backward pass, not "
-               "behind it",
+               "reduce gradients and gather updated weights between passes, not behind them",
                "false"},
 };
 

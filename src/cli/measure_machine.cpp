@@ -257,6 +257,9 @@ Measurement measure(const MeasureRequest& request, std::vector<CollectivePoint> 
   profile.cluster = result.cluster.name;
   profile.evidence.clear();
   profile.spreads.clear();
+  // Facts of our trainer, whose copies run beside kernels on a GPU alone.
+  profile.defaults.offloaded_update_behind_forward = gpu != nullptr;
+  profile.defaults.weight_gathering_behind_forward = true;
   profile.origin = fmt::format(
       "measured at the shapes of {}, sequences of {}, on {} cores of {}, messages among {} {}; the "
       "rest as {}",

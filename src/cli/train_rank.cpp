@@ -91,6 +91,7 @@ TrainingEnd train_rank(World& world, const TrainingRun& run, const std::stop_tok
       states.end_step();
       end.interrupted = agreement.any(stop.stop_requested());
     }
+    trainer.end_run();
     states.end_run();
   } catch (const TrainingFailure& failure) {  // thrown by all ranks alike
     end.failure = failure.what();

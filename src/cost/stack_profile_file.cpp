@@ -29,7 +29,8 @@ template <class Defaults, class Visit>
 void visit_defaults(Defaults& defaults, Visit&& visit) {
   auto& [recompute, attention, norm, precision, gradient_dtype, zero_stage, sequence_parallel,
          overlap_data_parallel, overlap_tensor_parallel, vocab_parallel_loss,
-         attention_dropout_buffers, scatter_gather_boundary, recompute_head, layer_balance, vocab,
+         attention_dropout_buffers, scatter_gather_boundary, recompute_head,
+         offloaded_update_behind_forward, weight_gathering_behind_forward, layer_balance, vocab,
          vocab_multiple] = defaults;
   visit("recompute", recompute);
   visit("attention", attention);
@@ -44,6 +45,8 @@ void visit_defaults(Defaults& defaults, Visit&& visit) {
   visit("attention_dropout_buffers", attention_dropout_buffers);
   visit("scatter_gather_boundary", scatter_gather_boundary);
   visit("recompute_head", recompute_head);
+  visit("offloaded_update_behind_forward", offloaded_update_behind_forward);
+  visit("weight_gathering_behind_forward", weight_gathering_behind_forward);
   visit("layer_balance", layer_balance);
   visit("vocab", vocab, 1, 100'000'000);
   visit("vocab_multiple", vocab_multiple, 1, 1'000'000);

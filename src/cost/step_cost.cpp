@@ -86,6 +86,16 @@ PieceCost beside_messages(PieceCost piece, const StackProfile& profile) {
   return piece;
 }
 
+/// One pass through all layers of a rank: by its end everything that the last step has updated has
+/// been used.
+double first_forward_s(const StepCost& step, int rank) {
+  double seconds = 0;
+  for (std::size_t stage = rank; stage < step.chunks.size(); stage += step.ranks.size()) {
+    seconds += step.chunks[stage].forward.total();
+  }
+  return seconds;
+}
+
 void finish(ChunkCost& chunk) {
   chunk.forward_s = chunk.forward.total();
   chunk.backward_input_s = chunk.backward_input.total();
@@ -270,6 +280,10 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
       cost.reduce_hidden_s = std::min(traffic.reduce_s, hiding * last_backward);
       cost.reduce_s = traffic.reduce_s - cost.reduce_hidden_s;
       cost.gather_s = zero == 1 ? traffic.gather_s : 0;
+      if (profile.defaults.weight_gathering_behind_forward) {
+        cost.gather_hidden_s = std::min(cost.gather_s, hiding * first_forward_s(step, rank));
+        cost.gather_s -= cost.gather_hidden_s;
+      }
     }
     const double updated = static_cast<double>(zero >= 1 ? shard : parameters);
     const double own_gradients = static_cast<double>(zero >= 2 ? shard : parameters);
@@ -278,7 +292,11 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
                          static_cast<double>(2 * state_bytes + weight_bytes) * updated;
     cost.optimizer_s = bytes / (cluster.device.memory_bandwidth * profile.optimizer);
     if (layout.offload.optimizer && host_bandwidth > 0) {
-      cost.optimizer_s += static_cast<double>(state_bytes) * updated / host_bandwidth;
+      double copies_s = static_cast<double>(state_bytes) * updated / host_bandwidth;
+      if (profile.defaults.offloaded_update_behind_forward) {
+        copies_s -= first_forward_s(step, rank);
+      }
+      cost.optimizer_s += std::max(0.0, copies_s);
     }
 
     MemoryUse& states = cost.states;

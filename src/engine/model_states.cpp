@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace kumihimo {
 namespace {
@@ -10,6 +11,16 @@ std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / 
 
 Matrix flat_matrix(const Buffer& buffer, DType dtype) {
   return matrix_at(buffer.data(), 1, buffer.size() / bytes_of(dtype), dtype);
+}
+
+/// All units, in the order of their first use.
+std::vector<int> by_first_use(const ModelStates::UseOrder& uses, std::size_t units) {
+  std::vector<int> order;
+  for (const int unit : uses) {
+    if (std::find(order.begin(), order.end(), unit) == order.end()) order.push_back(unit);
+  }
+  KUMIHIMO_CHECK(order.size() == units);
+  return order;
 }
 
 }  // namespace
@@ -28,6 +39,7 @@ ModelStates::ModelStates(const TrainingOptions& options, std::vector<ParameterUn
       units_(std::move(units)),
       states_(units_.size()),
       use_order_(std::move(use_order)),
+      first_uses_(by_first_use(use_order_, units_.size())),
       gradient_uses_(std::move(gradient_uses)),
       kernels_(kernels),
       workspace_(workspace),
@@ -36,9 +48,9 @@ ModelStates::ModelStates(const TrainingOptions& options, std::vector<ParameterUn
   for (std::size_t i = 0; i < units_.size(); ++i) allocate(static_cast<int>(i), memory.device);
   if (options.layout.offload.optimizer) {
     std::int64_t owned = 0;
-    for (Unit& unit : states_) {
-      unit.first_state = owned;
-      owned += unit.owned;
+    for (const int unit : first_uses_) {
+      state(unit).first_state = owned;
+      owned += state(unit).owned;
     }
     offloaded_ = std::make_unique<OffloadedStates>(state_kinds(), owned, options.offload_portion,
                                                    memory, recorder);
@@ -71,19 +83,29 @@ void ModelStates::allocate(int index, DeviceMemory& memory) {
 }
 
 void ModelStates::list_pieces() {
-  updates_.resize(offloaded_ ? static_cast<std::size_t>(offloaded_->portions()) : 1);
-  for (int unit = 0; unit < std::ssize(units_); ++unit) {
-    for (const OwnedPiece& piece : pieces_to_save(unit)) {
-      norm_pieces_.push_back(cols_of(owned_gradients(unit), piece.offset, piece.count));
-    }
+  // On the device all is one portion, unless a unit's weights shall be on their way while the next
+  // unit is updated.
+  const bool by_unit = !offloaded_ && spreads_on_stream();
+  const std::int64_t portions =
+      offloaded_ ? offloaded_->portions() : (by_unit ? std::ssize(units_) : 1);
+  update_ = std::make_unique<PendingUpdate>(optimizer_, units_.size(), portions, offloaded_.get(),
+                                            kernels_);
+  std::int64_t place = 0;
+  for (const int unit : first_uses_) {
+    const std::int64_t portion = by_unit ? place++ : 0;
     for (const OwnedPiece& piece : owned_pieces(unit)) {
       if (offloaded_) {
         list_offloaded(unit, piece);
         continue;
       }
-      updates_.front().push_back(update_of(unit, piece, [&](StateKind kind) {
-        return cols_of(owned_state(unit, kind), piece.offset, piece.count);
-      }));
+      update_->add(unit, portion, update_of(unit, piece, [&](StateKind kind) {
+                     return cols_of(owned_state(unit, kind), piece.offset, piece.count);
+                   }));
+    }
+  }
+  for (int unit = 0; unit < std::ssize(units_); ++unit) {
+    for (const OwnedPiece& piece : pieces_to_save(unit)) {
+      norm_pieces_.push_back(cols_of(owned_gradients(unit), piece.offset, piece.count));
     }
   }
 }
@@ -97,11 +119,10 @@ void ModelStates::list_offloaded(int unit, const OwnedPiece& piece) {
     part.first += done;
     part.offset += done;
     part.count = std::min(piece.count - done, range.first + range.count - position);
-    updates_[static_cast<std::size_t>(portion)].push_back(
-        update_of(unit, part, [&](StateKind kind) {
-          return cols_of(offloaded_->on_device(portion, number_of(kind)), position - range.first,
-                         part.count);
-        }));
+    update_->add(unit, portion, update_of(unit, part, [&](StateKind kind) {
+                   return cols_of(offloaded_->on_device(portion, number_of(kind)),
+                                  position - range.first, part.count);
+                 }));
     done += part.count;
   }
 }
@@ -163,15 +184,45 @@ void ModelStates::wait(Whole& whole) {
 
 void ModelStates::begin_step() {
   for (int unit = 0; unit < std::ssize(units_); ++unit) {
-    kernels_.fill(state(unit).gradients, 0);
     state(unit).gradients_due = gradient_uses_[static_cast<std::size_t>(unit)];
+    state(unit).to_clear = true;
+    if (!update_->is_pending(unit)) clear_gradients(unit);
   }
   next_use_ = 0;
-  if (offloaded_) offloaded_->begin_step();
-  if (!sharded_weights()) return;
+  if (offloaded_) offloaded_->fetch_first();
+  // Now, since the first unit may be used only after a message that takes its time to come.
+  if (!sharded_weights()) return catch_up(use_order_.front());
   for (Whole& whole : gathered_.layers) whole.unit = -1;
   for (Whole& whole : gathered_.others) whole.unit = -1;
   gather(use_order_.front());
+}
+
+void ModelStates::catch_up(int unit) {
+  update_->complete(unit);
+  if (state(unit).to_clear) clear_gradients(unit);
+  if (state(unit).to_spread) spread(unit);
+}
+
+void ModelStates::clear_gradients(int unit) {
+  state(unit).to_clear = false;
+  kernels_.fill(state(unit).gradients, 0);
+}
+
+/// Gives all data-parallel ranks the weights that each of them owns.
+void ModelStates::spread(int unit) {
+  Unit& u = state(unit);
+  u.to_spread = false;
+  const Matrix all = by_owner(u.weights.data, unit, dtype_);
+  if (overlap_) {
+    u.spreading = groups_.stream->start_all_gather(*groups_.overlapped_data, own_row(all), all);
+  } else {
+    groups_.data->all_gather(own_row(all), all);
+  }
+}
+
+void ModelStates::finish_spreading(int unit) {
+  auto& spreading = state(unit).spreading;
+  if (spreading) groups_.stream->wait(*std::exchange(spreading, {}));
 }
 
 /// Starts gathering a unit's weights unless a buffer has them, as when the backward pass begins
@@ -179,6 +230,7 @@ void ModelStates::begin_step() {
 ModelStates::Whole& ModelStates::gather(int unit) {
   Whole& whole = whole_of(gathered_, unit);
   if (whole.unit == unit) return whole;
+  catch_up(unit);
   whole.unit = unit;
   whole.ticket = groups_.stream->start_all_gather(*groups_.overlapped_data, state(unit).weights,
                                                   by_owner(whole.memory.data(), unit, dtype_));
@@ -186,12 +238,18 @@ ModelStates::Whole& ModelStates::gather(int unit) {
 }
 
 Matrix ModelStates::use_weights(int unit) {
-  if (!sharded_weights()) return state(unit).weights;
   KUMIHIMO_CHECK(next_use_ < use_order_.size() && use_order_[next_use_] == unit);
+  const bool is_last = ++next_use_ == use_order_.size();
+  if (!sharded_weights()) {
+    catch_up(unit);
+    finish_spreading(unit);
+    if (spreads_on_stream() && !is_last) catch_up(use_order_[next_use_]);
+    return state(unit).weights;
+  }
   Whole& whole = gather(unit);
   wait(whole);
   if (is_layer(unit)) gathered_.current = &whole == &gathered_.layers[0] ? 0 : 1;
-  if (++next_use_ < use_order_.size()) gather(use_order_[next_use_]);
+  if (!is_last) gather(use_order_[next_use_]);
   return flat_matrix(whole.memory, dtype_);
 }
 
@@ -301,39 +359,25 @@ double ModelStates::gradient_norm() {
 // --- Update
 
 void ModelStates::update(std::int64_t step, double learning_rate, double gradient_scale) {
-  const double count = static_cast<double>(step + 1);
-  const AdamW adamw{.learning_rate = static_cast<float>(learning_rate),
-                    .beta1 = static_cast<float>(optimizer_.beta1),
-                    .beta2 = static_cast<float>(optimizer_.beta2),
-                    .epsilon = static_cast<float>(optimizer_.epsilon),
-                    .gradient_scale = static_cast<float>(gradient_scale),
-                    .correction1 = static_cast<float>(1 - std::pow(optimizer_.beta1, count)),
-                    .correction2 = static_cast<float>(1 - std::pow(optimizer_.beta2, count))};
-  const Sgd sgd{.learning_rate = static_cast<float>(learning_rate),
-                .momentum = static_cast<float>(optimizer_.momentum),
-                .gradient_scale = static_cast<float>(gradient_scale)};
-  const auto update = [&](std::int64_t portion) {
-    const std::vector<OptimizerPiece>& pieces = updates_[static_cast<std::size_t>(portion)];
-    if (optimizer_.kind == OptimizerKind::adamw) {
-      kernels_.adamw(adamw, pieces);
-    } else {
-      kernels_.sgd(sgd, pieces);
-    }
-  };
-  if (offloaded_) {
-    offloaded_->update_all(update);
-  } else {
-    update(0);
+  update_->decide(step, learning_rate, gradient_scale);
+  for (Unit& unit : states_) unit.to_spread = holds_more_than_owned();
+  if (offloaded_) return;
+  for (const int unit : first_uses_) {
+    update_->complete(unit);
+    if (state(unit).to_spread) spread(unit);
   }
-  gather_updated_weights();
 }
 
-void ModelStates::gather_updated_weights() {
-  if (owns_all() || sharded_weights() || data_ranks_ == 1) return;
-  for (int unit = 0; unit < std::ssize(units_); ++unit) {
-    const Matrix all = by_owner(state(unit).weights.data, unit, dtype_);
-    groups_.data->all_gather(own_row(all), all);
-  }
+void ModelStates::complete_update() {
+  update_->complete();
+  if (offloaded_) offloaded_->synchronize();
+  for (const int unit : first_uses_) finish_spreading(unit);
+}
+
+void ModelStates::spread_weights() {
+  complete_update();
+  if (!holds_more_than_owned()) return;
+  for (const int unit : first_uses_) spread(unit);
 }
 
 // --- What this rank owns
@@ -410,6 +454,7 @@ void ModelStates::read_piece(const Matrix& flat, const OwnedPiece& piece, float*
 }
 
 void ModelStates::read_state(int unit, const OwnedPiece& piece, StateKind kind, float* values) {
+  complete_update();
   const Matrix whole = owned_state(unit, kind);
   if (is_offloaded(kind)) {
     std::copy_n(static_cast<const float*>(whole.data) + piece.offset, piece.count, values);
@@ -424,6 +469,7 @@ void ModelStates::read_gradient(int unit, const OwnedPiece& piece, float* values
 
 void ModelStates::write_state(int unit, const OwnedPiece& piece, StateKind kind,
                               const float* values) {
+  complete_update();
   const Matrix whole = owned_state(unit, kind);
   if (is_offloaded(kind)) {
     std::copy_n(values, piece.count, static_cast<float*>(whole.data) + piece.offset);
@@ -437,7 +483,5 @@ void ModelStates::write_state(int unit, const OwnedPiece& piece, StateKind kind,
     write_state(unit, piece, StateKind::master, values);
   }
 }
-
-void ModelStates::spread_weights() { gather_updated_weights(); }
 
 }  // namespace kumihimo

@@ -9,6 +9,7 @@
 #include "comm/world.hpp"
 #include "engine/offloaded_states.hpp"
 #include "engine/parameter_units.hpp"
+#include "engine/pending_update.hpp"
 #include "engine/rank_groups.hpp"
 #include "engine/training_options.hpp"
 #include "tensor/kernels.hpp"
@@ -31,10 +32,12 @@ enum class StateKind : std::uint8_t { weight, master, m, v };
 /// of the data-parallel ranks, of which rank r owns the r-th part.
 ///
 /// With offload the optimizer's states live in host memory, those of all units one after the other
-/// (OffloadedStates).
+/// in the order of their first use (OffloadedStates), and a unit is updated just before the next
+/// step first uses it (PendingUpdate). Setting and reading states does first what is left.
 ///
 /// Reductions of gradients, and gathering of ZeRO-3 weights one use ahead, run on the groups'
-/// stream.
+/// stream. So does, where the layout overlaps data-parallel communication, gathering of the weights
+/// that ZeRO-1 and 2 have updated: from a unit's update to its first use in the next step.
 class ModelStates {
  public:
   /// The order in which a step uses weights, as indices of units: the same every step.
@@ -61,8 +64,12 @@ class ModelStates {
   void end_gradients();
   /// The norm over all parameters of the model, of gradients that end_gradients has completed.
   double gradient_norm();
-  /// Updates weights; gradients are multiplied by `gradient_scale` first.
+  /// Updates weights, or has their next use do so; gradients are multiplied by `gradient_scale`
+  /// first.
   void update(std::int64_t step, double learning_rate, double gradient_scale);
+  /// After the last step: does what update has left to the next one, and waits for its copies and
+  /// for weights that are on their way. Each rank for itself: it sends none on their way.
+  void complete_update();
 
   // --- Setting and reading states, fp32 values of a piece
 
@@ -90,6 +97,9 @@ class ModelStates {
     Matrix weights;                ///< flat, as weight_memory
     Matrix gradients;              ///< the same
     int gradients_due = 0;         ///< calls of finish_gradients until the reduction starts
+    bool to_clear = false;         ///< the step has yet to zero its gradients
+    bool to_spread = false;        ///< other ranks have yet to receive the updated weights
+    std::optional<CommunicationStream::Ticket> spreading;  ///< on their way
   };
 
   /// A buffer for the whole of a unit that is kept in shards.
@@ -133,13 +143,21 @@ class ModelStates {
   void sum_over_tensor_ranks(int unit, const Matrix& flat);
   void start_reduction(int unit);
   void sum_tied_gradients();
-  void gather_updated_weights();
+  bool holds_more_than_owned() const {
+    return !owns_all() && !sharded_weights() && data_ranks_ > 1;
+  }
+  bool spreads_on_stream() const { return overlap_ && holds_more_than_owned(); }
+  /// Does what the last step has left to a unit's first use, but for waiting for its weights.
+  void catch_up(int unit);
+  void clear_gradients(int unit);
+  void spread(int unit);
+  void finish_spreading(int unit);
   Matrix owned_gradients(int unit) const;
   bool is_offloaded(StateKind kind) const { return offloaded_ && kind != StateKind::weight; }
   /// Kinds of optimizer states are numbered as they lie in memory.
   std::int64_t number_of(StateKind kind) const;
   std::int64_t state_kinds() const;
-  /// In host memory where it is offloaded: for the time between steps.
+  /// In host memory where it is offloaded: for the time between steps, after complete_update.
   Matrix owned_state(int unit, StateKind kind);
   void read_piece(const Matrix& flat, const OwnedPiece& piece, float* values);
   std::vector<OwnedPiece> pieces(int unit, std::int64_t begin, std::int64_t end) const;
@@ -154,10 +172,10 @@ class ModelStates {
   std::vector<ParameterUnit> units_;
   std::vector<Unit> states_;
   std::vector<Matrix> norm_pieces_;  ///< gradients that this rank counts, each once among ranks
-  /// Everything that this rank owns; with offload, by portion.
-  std::vector<std::vector<OptimizerPiece>> updates_;
   std::unique_ptr<OffloadedStates> offloaded_;
+  std::unique_ptr<PendingUpdate> update_;  ///< of everything that this rank owns
   UseOrder use_order_;
+  std::vector<int> first_uses_;  ///< all units, in the order of their first use
   std::size_t next_use_ = 0;
   std::vector<int> gradient_uses_;
   Kernels& kernels_;

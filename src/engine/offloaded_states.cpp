@@ -35,8 +35,7 @@ OffloadedStates::OffloadedStates(std::int64_t kinds, std::int64_t elements, std:
 
 OffloadedStates::~OffloadedStates() {
   try {
-    fetching_->synchronize();
-    writing_->synchronize();
+    synchronize();
   } catch (const std::exception&) {
     // The device has failed, or another rank: whoever waits for it next is told.
   }
@@ -69,6 +68,7 @@ Matrix OffloadedStates::on_host(std::int64_t portion, std::int64_t kind) const {
 
 void OffloadedStates::fetch(std::int64_t portion) {
   Slot& slot = slot_of(portion);
+  slot.portion = portion;
   fetching_->wait_for(slot.written);
   for (std::int64_t kind = 0; kind < kinds_; ++kind) {
     const Matrix from = on_host(portion, kind);
@@ -87,27 +87,34 @@ void OffloadedStates::write_back(std::int64_t portion) {
   slot.written = writing_->point();
 }
 
-void OffloadedStates::begin_step() {
+void OffloadedStates::fetch_first() {
   const StepRecorder::Span span(recorder_, Activity::optimizer);
-  for (std::int64_t portion = 0; portion < std::ssize(slots_); ++portion) fetch(portion);
-}
-
-void OffloadedStates::update_all(const std::function<void(std::int64_t)>& update) {
-  for (std::int64_t portion = 0; portion < portions(); ++portion) {
-    {
-      const StepRecorder::Span span(recorder_, Activity::optimizer);
-      own_.wait_for(slot_of(portion).fetched);
-    }
-    update(portion);
-    const StepRecorder::Span span(recorder_, Activity::optimizer);
-    write_back(portion);
-    const std::int64_t next = portion + std::ssize(slots_);
-    if (next < portions()) fetch(next);
+  for (std::int64_t portion = 0; portion < std::ssize(slots_); ++portion) {
+    if (slot_of(portion).portion < 0) fetch(portion);
   }
 }
 
-Matrix OffloadedStates::in_host_memory(std::int64_t kind) {
+void OffloadedStates::update(std::int64_t portion, const std::function<void()>& give_update) {
+  {
+    const StepRecorder::Span span(recorder_, Activity::optimizer);
+    if (slot_of(portion).portion != portion) fetch(portion);
+    own_.wait_for(slot_of(portion).fetched);
+  }
+  give_update();
+  const StepRecorder::Span span(recorder_, Activity::optimizer);
+  write_back(portion);
+  const std::int64_t next = portion + std::ssize(slots_);
+  fetch(next < portions() ? next : portion % std::ssize(slots_));
+}
+
+void OffloadedStates::synchronize() {
+  fetching_->synchronize();
   writing_->synchronize();
+}
+
+Matrix OffloadedStates::in_host_memory(std::int64_t kind) {
+  synchronize();
+  for (Slot& slot : slots_) slot.portion = -1;  // the host may change what was fetched
   return rows_of(matrix_at(host_.data(), kinds_, elements_, DType::fp32), kind, 1);
 }
 

@@ -22,8 +22,8 @@ struct RankMemory {
 /// they are updated (as ZeRO-Offload moves them, Ren et al. 2021, arXiv:2101.06840, but for the
 /// update, which is the device's here). The buffer has room for a few portions of the states: one
 /// is fetched and one written back while another is updated, on two queues beside the rank's own.
-/// The thread of the rank never waits for a copy within a step: the first portions are fetched
-/// from the beginning of the step on, and the last are written back behind what follows the update.
+/// Portions take their places in turn, round after round: as soon as one is written back, the next
+/// to use its place is fetched. The thread of the rank never waits for a copy within a step.
 class OffloadedStates {
  public:
   /// `kinds` states of `elements` fp32 numbers each, all zero. `portion`: elements of each that
@@ -42,20 +42,24 @@ class OffloadedStates {
   /// Where a portion's state, fp32 [1, count], is while it is updated.
   Matrix on_device(std::int64_t portion, std::int64_t kind) const;
 
-  /// Call at the beginning of a step.
-  void begin_step();
-  /// Calls update(portion) for each in its order; it gives the device work on on_device(portion,
-  /// ...).
-  void update_all(const std::function<void(std::int64_t portion)>& update);
+  /// Begins to fetch what is first updated. Call at the beginning of a step: copies then run behind
+  /// it.
+  void fetch_first();
+  /// Calls give_update(), which gives the device work on on_device(portion, ...). Fastest when a
+  /// round goes through all portions in their order.
+  void update(std::int64_t portion, const std::function<void()>& give_update);
 
-  /// The whole of a state, fp32 [1, elements], for the host to read and write between steps. Waits
-  /// for what the last update writes back.
+  /// The whole of a state, fp32 [1, elements], for the host to read and write between steps.
+  /// Synchronizes.
   Matrix in_host_memory(std::int64_t kind);
+  /// Waits for all copies. Throws what the device's watch throws (tensor/gpu.hpp).
+  void synchronize();
 
  private:
   using Point = std::shared_ptr<const DeviceQueue::Point>;
   /// A portion's room on the device.
   struct Slot {
+    std::int64_t portion = -1;  ///< that is there, or on its way; -1: none
     Point fetched;
     Point written;
   };

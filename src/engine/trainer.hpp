@@ -55,6 +55,9 @@ class Trainer {
 
   /// Forward and backward passes of a global batch, reduction, clipping, update.
   StepReport run_step();
+  /// Call after the last step: does what that has left to the next one's forward pass. Throws what
+  /// run_step throws, and waits as it does.
+  void end_run() { states_->complete_update(); }
 
   // --- For saving and resuming, tests and comparisons
 

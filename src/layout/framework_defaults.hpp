@@ -30,6 +30,13 @@ struct FrameworkDefaults {
   bool scatter_gather_boundary = false;
   /// Full recompute computes the last stage's head and loss again, too.
   bool recompute_head = false;
+  /// Each layer's offloaded optimizer states are updated just before the next step's forward pass
+  /// needs it, so that their copies run behind the layers before it. DeepSpeed's ZeRO-Offload, by
+  /// default, ends a step with them.
+  bool offloaded_update_behind_forward = false;
+  /// Where data-parallel communication overlaps, weights that ZeRO-1 has updated are gathered
+  /// behind the next step's first forward passes, as Megatron-LM's --overlap-param-gather does.
+  bool weight_gathering_behind_forward = false;
   LayerBalance layer_balance = LayerBalance::layers;
   std::int64_t vocab = 50257;
   std::int64_t vocab_multiple = 1;

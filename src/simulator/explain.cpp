@@ -86,6 +86,7 @@ StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played) {
 
   result.hidden_layer_comm_s = passes.hidden;
   result.hidden_reduce_s = own.reduce_hidden_s;
+  result.hidden_gather_s = own.gather_hidden_s;
   result.hidden_pipeline_comm_s = travelling_s(cost, rank);
   return result;
 }

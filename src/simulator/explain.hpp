@@ -33,6 +33,7 @@ struct StepBreakdown {
 
   double hidden_layer_comm_s = 0;     ///< behind the passes: tensor, context, sharded weights
   double hidden_reduce_s = 0;         ///< gradients, behind the last backward
+  double hidden_gather_s = 0;         ///< updated weights, behind the first forward passes
   double hidden_pipeline_comm_s = 0;  ///< messages that travel beside compute
 
   std::array<TimePart, 12> parts() const;

@@ -88,6 +88,8 @@ void visit_fields(FrameworkDefaults& defaults, Visit& visit) {
   visit("attention_dropout_buffers", defaults.attention_dropout_buffers);
   visit("scatter_gather_boundary", defaults.scatter_gather_boundary);
   visit("recompute_head", defaults.recompute_head);
+  visit("offloaded_update_behind_forward", defaults.offloaded_update_behind_forward);
+  visit("weight_gathering_behind_forward", defaults.weight_gathering_behind_forward);
   visit("layer_balance", defaults.layer_balance);
   visit("vocab", defaults.vocab);
   visit("vocab_multiple", defaults.vocab_multiple);

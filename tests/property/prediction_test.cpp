@@ -231,6 +231,37 @@ TEST(PredictionProperty, AStepIsAtLeastTheWorkOfItsBusiestRank) {
   }
 }
 
+/// Copies of offloaded states and gathering of weights that hide make a step shorter, by no more
+/// than they take.
+TEST(PredictionProperty, WhatHidesBehindTheNextForwardPassTakesNoLongerThanInFrontOfIt) {
+  SearchCases cases(112);
+  int hid = 0;
+  for (int i = 0; i < rounds; ++i) {
+    Question question(cases);
+    question.layout.offload.optimizer = true;
+    SCOPED_TRACE(to_text(question.layout));
+    FrameworkDefaults& defaults = question.request.profile.defaults;
+    defaults.offloaded_update_behind_forward = defaults.weight_gathering_behind_forward = false;
+    const StepCost in_front = question.cost();
+    const double in_front_s = question.prediction().step_s;
+    defaults.offloaded_update_behind_forward = defaults.weight_gathering_behind_forward = true;
+    const StepCost behind = question.cost();
+    const double behind_s = question.prediction().step_s;
+    question.layout.offload.optimizer = false;
+    const StepCost on_device = question.cost();
+    ASSERT_LE(behind_s, in_front_s * (1 + 1e-12));
+    hid += behind_s < in_front_s ? 1 : 0;
+    for (std::size_t rank = 0; rank < behind.ranks.size(); ++rank) {
+      const RankCost& own = behind.ranks[rank];
+      ASSERT_LE(own.optimizer_s, in_front.ranks[rank].optimizer_s);
+      ASSERT_GE(own.optimizer_s, on_device.ranks[rank].optimizer_s);
+      ASSERT_NEAR(own.gather_s + own.gather_hidden_s, in_front.ranks[rank].gather_s,
+                  1e-9 * in_front.ranks[rank].gather_s);
+    }
+  }
+  EXPECT_GT(hid, rounds / 4);
+}
+
 TEST(PredictionProperty, EachZeroStageHoldsNoMoreStatesThanTheOneBefore) {
   SearchCases cases(108);
   for (int i = 0; i < rounds; ++i) {

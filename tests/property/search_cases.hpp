@@ -68,6 +68,8 @@ class SearchCases {
     profile.defaults.layer_balance = static_cast<LayerBalance>(from_to(0, 2));
     profile.defaults.scatter_gather_boundary = flip();
     profile.defaults.vocab_parallel_loss = flip();
+    profile.defaults.offloaded_update_behind_forward = flip();
+    profile.defaults.weight_gathering_behind_forward = flip();
     return profile;
   }
 

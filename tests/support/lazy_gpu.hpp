@@ -29,7 +29,7 @@ class LazyMemory final : public RawMemory {
 using MakeKernels = std::function<std::unique_ptr<Kernels>(Workspace& workspace)>;
 
 /// Kernels of the host's memory, run by a queue some time after they are called.
-class LazyKernels final : public Kernels {
+class LazyKernels : public Kernels {
  public:
   LazyKernels(LazyQueue& queue, const MakeKernels& make)
       : queue_(queue), kernels_(make(workspace_)) {}

@@ -244,6 +244,30 @@ TEST(StepCost, ReductionHidesBehindTheLastBackward) {
   EXPECT_DOUBLE_EQ(cost.ranks[0].reduce_s, all);
 }
 
+TEST(StepCost, UpdatedWeightsAreGatheredBehindAForwardPassWhereTheFrameworkSaysSo) {
+  Step step;
+  step.layout.data_parallel = 4;
+  step.layout.zero_stage = 1;
+  step.cluster.intra_node.bandwidth = 1e4;
+  step.profile.data_parallel_overlap = 0.5;
+  const double all = step.cost().ranks[0].gather_s;
+  const double forward = 0.25 + 8 * 1 + 2;
+  ASSERT_GT(all, 0.5 * forward);
+  EXPECT_EQ(step.cost().ranks[0].gather_hidden_s, 0);
+
+  step.profile.defaults.weight_gathering_behind_forward = true;
+  EXPECT_DOUBLE_EQ(step.cost().ranks[0].gather_hidden_s, 0.5 * forward);
+  EXPECT_DOUBLE_EQ(step.cost().ranks[0].gather_s, all - 0.5 * forward);
+
+  step.cluster.intra_node.bandwidth *= 4 * all / forward;
+  EXPECT_DOUBLE_EQ(step.cost().ranks[0].gather_hidden_s, 0.25 * forward);
+  EXPECT_EQ(step.cost().ranks[0].gather_s, 0);
+
+  step.layout.overlap_data_parallel = false;
+  EXPECT_EQ(step.cost().ranks[0].gather_hidden_s, 0);
+  EXPECT_DOUBLE_EQ(step.cost().ranks[0].gather_s, 0.25 * forward);
+}
+
 TEST(StepCost, TheOptimizerIsBoundByMemory) {
   Step step;
   step.profile.optimizer = 0.5;
@@ -269,6 +293,35 @@ TEST(StepCost, OffloadedStatesCrossTheHostLink) {
   const double transfer = (8 * 100 + 30) / (0.5 * 1e9);
   EXPECT_DOUBLE_EQ(cost.chunks[0].forward.data_comm, transfer);
   EXPECT_DOUBLE_EQ(cost.chunks[0].backward_input.data_comm, transfer);
+}
+
+TEST(StepCost, OffloadedStatesHideBehindAForwardPassWhereTheFrameworkSaysSo) {
+  Step step;
+  const double on_device = step.cost().ranks[0].optimizer_s;
+  step.layout.offload.optimizer = true;
+  step.profile.host_link = 0.5;
+  step.profile.defaults.offloaded_update_behind_forward = true;
+  const double copies = 12 * step.weights() / (0.5 * 1e9);
+  const double forward = 0.25 + 8 * 1 + 2;
+  ASSERT_LT(copies, forward);
+  EXPECT_DOUBLE_EQ(step.cost().ranks[0].optimizer_s, on_device);
+
+  // A link of which they need three times as long as the pass takes.
+  step.cluster.host_link_bandwidth *= copies / (3 * forward);
+  EXPECT_DOUBLE_EQ(step.cost().ranks[0].optimizer_s, on_device + 2 * forward);
+
+  // Of interleaved stages, a pass through each.
+  step.layout.pipeline_parallel = 2;
+  step.layout.virtual_stages_per_rank = 2;
+  const StepCost interleaved = step.cost();
+  step.profile.defaults.offloaded_update_behind_forward = false;
+  const StepCost at_the_end = step.cost();
+  for (int rank = 0; rank < 2; ++rank) {
+    const double passes =
+        interleaved.chunks[rank].forward.total() + interleaved.chunks[2 + rank].forward.total();
+    EXPECT_NEAR(interleaved.ranks[rank].optimizer_s, at_the_end.ranks[rank].optimizer_s - passes,
+                1e-9 * passes);
+  }
 }
 
 TEST(StepCost, TheFixedTimeIsTheProfiles) {

@@ -1,9 +1,11 @@
 // Optimizer states in host memory: the same training, to the bit, wherever and however late the
 // copies are made.
 
+#include <atomic>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "support/between_steps.hpp"
 #include "support/in_folder.hpp"
 #include "support/open_gpus.hpp"
 #include "support/resumed_runs.hpp"
@@ -66,7 +68,10 @@ TEST_P(Offload, ChangesNoBitOnAGpuThatDoesEverythingLater) {
 INSTANTIATE_TEST_SUITE_P(Layouts, Offload,
                          ::testing::Values("tp=1", "dp=2 zero=0", "dp=2 zero=1", "dp=2 zero=2",
                                            "dp=2 zero=3", "pp=2 schedule=interleaved vpp=2",
-                                           "tp=2 pp=2 dp=2 zero=1 sp=true"));
+                                           "pp=2 schedule=zb-h1", "pp=2 dp=2 zero=2",
+                                           "pp=2 dp=2 zero=3 schedule=interleaved vpp=2",
+                                           "tp=2 pp=2 dp=2 zero=1 sp=true",
+                                           "dp=2 zero=2 overlap-dp=false"));
 
 TEST(OffloadFp8, ChangesNoBit) {
   const TrainingOptions options = small_options(small_llama(), "tp=2 dp=2 zero=2", "fp8");
@@ -81,21 +86,41 @@ TEST(OffloadOnEmulatedCuda, ChangesNoBit) {
   }
 }
 
-/// One portion, as many as there are places, one more, and portions of the states' exact size.
+/// Passes are recorded with updates between them: one inside would be refused, or done again.
+TEST(OffloadRecorded, ChangesNoBit) {
+  for (const char* layout : {"recompute=full", "pp=2 dp=2 zero=1", "dp=2 zero=3"}) {
+    SCOPED_TRACE(layout);
+    TrainingOptions options = small_options(small_llama(), layout, "bf16");
+    const RunResult plain = testing::train(options, 6, true, testing::open_lazily);
+    options.record_passes = true;
+    const RunResult moved = testing::train(with_offload(options), 6, true, testing::open_lazily);
+    EXPECT_EQ(moved.losses, plain.losses);
+    EXPECT_EQ(moved.gradient_norms, plain.gradient_norms);
+    EXPECT_TRUE(moved.weights == plain.weights);
+  }
+}
+
+/// One portion, as many as there are places, one more, portions of the states' exact size, and some
+/// that many units share or that share a unit.
 TEST(OffloadPortions, AnyNumberGivesTheSame) {
-  const TrainingOptions options = small_options(small_llama(), "tp=1", "bf16");
-  const RunResult expected = testing::train(options, steps, true);
-  std::int64_t parameters = 0;
-  run_threads(1, [&](World& world) {
-    Trainer trainer(world, with_offload(options), testing::learnable_tokens(1, 16, 50));
-    parameters = trainer.host_memory().held().total() / (3 * bytes_of(DType::fp32));
-  });
-  for (const std::int64_t portion :
-       {parameters + 1, parameters, parameters - 1, (parameters + 2) / 3, parameters / 3}) {
-    SCOPED_TRACE(portion);
-    expect_same_bits(
-        testing::train(with_offload(options, portion), steps, true, testing::open_lazily),
-        expected);
+  for (const char* layout :
+       {"tp=1", "dp=2 zero=3", "dp=3 zero=1", "pp=2 schedule=interleaved vpp=2"}) {
+    SCOPED_TRACE(layout);
+    TrainingOptions options = small_options(small_llama(), layout, "bf16");
+    options.job.global_batch_size = 6;
+    const RunResult expected = testing::train(options, steps, true);
+    std::atomic<std::int64_t> held = 0;  // with what pads the shards of three ranks
+    testing::with_trainers(with_offload(options), nullptr, [&](Trainer& trainer, const World&) {
+      held = trainer.host_memory().held().total() / (3 * bytes_of(DType::fp32));
+    });
+    const std::int64_t parameters = held;
+    for (const std::int64_t portion : {parameters + 1, parameters, parameters - 1,
+                                       (parameters + 2) / 3, parameters / 3, std::int64_t{101}}) {
+      SCOPED_TRACE(portion);
+      expect_same_bits(
+          testing::train(with_offload(options, portion), steps, true, testing::open_lazily),
+          expected);
+    }
   }
 }
 
@@ -140,6 +165,19 @@ TEST(OffloadFailure, LeavesNoCopyUnderWay) {
   options.learning_rate.peak = 1e30;
   EXPECT_THROW(testing::train(with_offload(options), 10, false, testing::open_lazily),
                std::runtime_error);
+}
+
+TEST(OffloadBetweenSteps, StatesAreReadAndSetAsWithout) {
+  for (const auto& [layout, precision] :
+       {std::pair("tp=1", "fp32"), std::pair("dp=2 zero=1", "bf16"),
+        std::pair("dp=2 zero=3", "fp32"), std::pair("pp=2 dp=2 zero=2", "bf16")}) {
+    SCOPED_TRACE(layout);
+    const TrainingOptions plain = small_options(small_gpt(), layout, precision);
+    const auto expected = testing::read_and_set_between_steps(plain);
+    EXPECT_TRUE(testing::read_and_set_between_steps(with_offload(plain)) == expected);
+    EXPECT_TRUE(testing::read_and_set_between_steps(with_offload(plain), testing::open_lazily) ==
+                expected);
+  }
 }
 
 class OffloadState : public InFolder {};

@@ -15,6 +15,7 @@ TEST(Explain, OneRankWithoutPipelineNeverWaits) {
   StepCost cost = uniform_cost(1, 1, 4);
   cost.ranks[0].reduce_s = 0.5;
   cost.ranks[0].reduce_hidden_s = 0.75;
+  cost.ranks[0].gather_hidden_s = 0.375;
   cost.ranks[0].optimizer_s = 0.25;
   cost.ranks[0].gather_s = 0.125;
   cost.fixed_s = 2;
@@ -28,6 +29,7 @@ TEST(Explain, OneRankWithoutPipelineNeverWaits) {
   EXPECT_DOUBLE_EQ(parts.fixed_s, 2);
   EXPECT_NEAR(parts.bubble_s, 0, 1e-12);
   EXPECT_DOUBLE_EQ(parts.hidden_reduce_s, 0.75);
+  EXPECT_DOUBLE_EQ(parts.hidden_gather_s, 0.375);
 }
 
 TEST(Explain, BubbleOfAUniformPipelineIsItsFillAndDrain) {
