@@ -269,20 +269,25 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
     const std::int64_t weight_bytes = element_bytes(layout.precision);
     const std::int64_t gradient_bytes = element_bytes(layout.gradient_dtype);
 
-    if (data_ranks > 1 && zero <= 1) {
+    if (data_ranks > 1) {
       const DataCommunication traffic =
           data_communication(static_cast<double>(parameters), layout, groups, cluster, profile);
-      double last_backward = 0;
-      for (int stage = rank; stage < stages; stage += ranks) {
-        const ChunkCost& chunk = step.chunks[stage];
-        last_backward += chunk.backward_input.total() + chunk.backward_weight.total();
+      if (zero <= 1) {
+        double last_backward = 0;
+        for (int stage = rank; stage < stages; stage += ranks) {
+          const ChunkCost& chunk = step.chunks[stage];
+          last_backward += chunk.backward_input.total() + chunk.backward_weight.total();
+        }
+        cost.reduce_hidden_s = std::min(traffic.reduce_s, hiding * last_backward);
+        cost.reduce_s = traffic.reduce_s - cost.reduce_hidden_s;
       }
-      cost.reduce_hidden_s = std::min(traffic.reduce_s, hiding * last_backward);
-      cost.reduce_s = traffic.reduce_s - cost.reduce_hidden_s;
-      cost.gather_s = zero == 1 ? traffic.gather_s : 0;
-      if (profile.defaults.weight_gathering_behind_forward) {
-        cost.gather_hidden_s = std::min(cost.gather_s, hiding * first_forward_s(step, rank));
-        cost.gather_s -= cost.gather_hidden_s;
+      // Under ZeRO-3 every pass gathers for itself.
+      if (zero == 1 || zero == 2) {
+        cost.gather_s = traffic.gather_s;
+        if (profile.defaults.weight_gathering_behind_forward) {
+          cost.gather_hidden_s = std::min(cost.gather_s, hiding * first_forward_s(step, rank));
+          cost.gather_s -= cost.gather_hidden_s;
+        }
       }
     }
     const double updated = static_cast<double>(zero >= 1 ? shard : parameters);

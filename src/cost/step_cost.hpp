@@ -41,7 +41,7 @@ struct RankCost {
   double reduce_s = 0;         ///< gradient reduction, exposed
   double reduce_hidden_s = 0;  ///< behind the last backward
   double optimizer_s = 0;
-  double gather_s = 0;         ///< ZeRO-1: updated weights, exposed
+  double gather_s = 0;         ///< ZeRO-1 and 2: updated weights, exposed
   double gather_hidden_s = 0;  ///< behind the next step's first forward passes
   MemoryUse states;            ///< everything but what micro-batches keep
 };

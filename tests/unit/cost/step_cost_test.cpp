@@ -204,6 +204,7 @@ TEST(StepCost, Zero2And3CommunicateWithEveryMicroBatch) {
   EXPECT_DOUBLE_EQ(cost.chunks[0].forward.data_comm, 0);
   EXPECT_DOUBLE_EQ(cost.chunks[0].backward_input.data_comm, scatter);
   EXPECT_EQ(cost.ranks[0].reduce_s, 0);
+  EXPECT_DOUBLE_EQ(cost.ranks[0].gather_s, gather);  // whole weights are kept, and updated in parts
 
   step.layout.zero_stage = 3;
   cost = step.cost();
