@@ -167,7 +167,8 @@ std::int64_t portions_of(Trainer& trainer, int first_units) {
   const std::int64_t sharers =
       trainer.options().layout.zero_stage > 0 ? trainer.options().layout.data_parallel : 1;
   std::int64_t elements = 0;
-  for (int unit = 0; unit < std::min<int>(first_units, std::ssize(units)); ++unit) {
+  const int counted = std::min(first_units, static_cast<int>(units.size()));
+  for (int unit = 0; unit < counted; ++unit) {
     elements += (units[static_cast<std::size_t>(unit)].elements + sharers - 1) / sharers;
   }
   return (elements + small_portion - 1) / small_portion;
