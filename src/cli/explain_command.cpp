@@ -94,7 +94,10 @@ ExitCode run_explain(const Flags& flags, Errors faults) {
   for (const ExitCode code : {written, printed}) {
     if (code != ExitCode::done) return code;
   }
-  return explanation->prediction.fits_probability < 0.5 ? ExitCode::does_not_fit : ExitCode::done;
+  const Prediction& prediction = explanation->prediction;
+  const bool fits =
+      prediction.fits_probability >= 0.5 && fits_host(prediction, question->planned.cluster);
+  return fits ? ExitCode::done : ExitCode::does_not_fit;
 }
 
 }  // namespace

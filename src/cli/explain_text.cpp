@@ -38,6 +38,13 @@ std::string prediction_text(const Explanation& e) {
                              format_bytes(p.peak_memory_bytes),
                              format_bytes(static_cast<double>(e.planned.cluster.device.memory)),
                              100 * p.fits_probability)}};
+  if (p.host_bytes_of_node > 0) {
+    table.rows.push_back(
+        {"host memory",
+         fmt::format("{} of {} on the fullest node{}", format_bytes(p.host_bytes_of_node),
+                     format_bytes(static_cast<double>(e.planned.cluster.host_memory)),
+                     fits_host(p, e.planned.cluster) ? "" : ": does not fit")});
+  }
   return to_text(table);
 }
 

@@ -111,19 +111,37 @@ std::string counts_text(const SearchResult& result) {
   return text;
 }
 
+/// "needs 93.1 GiB of 80.0 GiB (61.0 GiB of it activations) and fits with a probability of 2 %".
+std::string needs_text(const Prediction& prediction, const Plan& plan) {
+  const LargestMemory largest = largest_memory_category(prediction);
+  const Cluster& cluster = plan.planned.cluster;
+  const double limit =
+      std::min(plan.request.max_memory_bytes, static_cast<double>(cluster.device.memory));
+  std::string text =
+      fmt::format("needs {} of {} ({} of it {}) and fits with a probability of {:.0f} %",
+                  format_bytes(prediction.peak_memory_bytes), format_bytes(limit),
+                  format_bytes(largest.bytes), largest.name, 100 * prediction.fits_probability);
+  if (!fits_host(prediction, cluster)) {
+    text += fmt::format(", and {} of the {} of a node's host memory",
+                        format_bytes(prediction.host_bytes_of_node),
+                        format_bytes(static_cast<double>(cluster.host_memory)));
+  }
+  return text;
+}
+
 std::string best_unfit_text(const Plan& plan) {
   if (!plan.result.best_unfit) return "";
   const RankedLayout& unfit = *plan.result.best_unfit;
-  const LargestMemory largest = largest_memory_category(unfit.prediction);
-  const double limit = std::min(plan.request.max_memory_bytes,
-                                static_cast<double>(plan.planned.cluster.device.memory));
-  return fmt::format(
-      "With more memory: {} would reach {} MFU, but needs {} of {} ({} of it {}) and fits "
-      "with a probability of {:.0f} %\n    {}\n",
-      short_text(unfit.layout), percent(unfit.prediction.mfu),
-      format_bytes(unfit.prediction.peak_memory_bytes), format_bytes(limit),
-      format_bytes(largest.bytes), largest.name, 100 * unfit.prediction.fits_probability,
-      to_text(unfit.layout));
+  return fmt::format("With more memory: {} would reach {} MFU, but {}\n    {}\n",
+                     short_text(unfit.layout), percent(unfit.prediction.mfu),
+                     needs_text(unfit.prediction, plan), to_text(unfit.layout));
+}
+
+std::string smallest_unfit_text(const Plan& plan) {
+  if (!plan.result.smallest_unfit) return "";
+  const RankedLayout& unfit = *plan.result.smallest_unfit;
+  return fmt::format("The smallest: {} {}\n    {}\n", short_text(unfit.layout),
+                     needs_text(unfit.prediction, plan), to_text(unfit.layout));
 }
 
 std::string hint_text(const Plan& plan) {
@@ -142,6 +160,7 @@ std::string plan_text(const Plan& plan, const Terminal& terminal) {
   text += best_text(plan, terminal) + "\n";
   text += counts_text(plan.result);
   text += best_unfit_text(plan);
+  text += smallest_unfit_text(plan);
   text += hint_text(plan);
   return text;
 }

@@ -25,7 +25,7 @@ struct Candidate {
 
 /// Layouts of a block that fit.
 std::vector<Candidate> candidates_of_block(const LayoutIndex& index, const NeedsOf& needs_of,
-                                           double memory_limit, std::int64_t first,
+                                           const MemoryLimits& limits, std::int64_t first,
                                            std::int64_t last, LayoutJudge& judge) {
   std::vector<Candidate> found;
   for (std::int64_t number = first; number < last; ++number) {
@@ -36,7 +36,7 @@ std::vector<Candidate> candidates_of_block(const LayoutIndex& index, const Needs
     const std::optional<Needs> needs = needs_of(layout);
     if (!needs) continue;
     const LayoutEstimate estimated = judge.estimate(layout, *entry.shape);
-    if (estimated.fullest.total() > memory_limit) continue;
+    if (!limits.allow(estimated.fullest.total(), estimated.host_bytes_of_node)) continue;
     found.push_back({estimated.least_step_s, number, *needs});
   }
   return found;
@@ -53,11 +53,11 @@ std::vector<Candidate> all_candidates(const SearchRequest& request, const Layout
   std::vector<LayoutJudge> judges(static_cast<std::size_t>(threads), LayoutJudge(request));
   const std::int64_t blocks = (index.size() + block_size - 1) / block_size;
   std::vector<std::vector<Candidate>> found(static_cast<std::size_t>(blocks));
-  const double limit = memory_limit(request);
+  const MemoryLimits limits = memory_limits(request);
   for_each_in_parallel(blocks, threads, [&](int worker, std::int64_t block) {
     const std::int64_t first = block * block_size;
     found[static_cast<std::size_t>(block)] = candidates_of_block(
-        index, needs_of, limit, first, std::min(first + block_size, index.size()),
+        index, needs_of, limits, first, std::min(first + block_size, index.size()),
         judges[static_cast<std::size_t>(worker)]);
   });
   std::vector<Candidate> all;

@@ -45,6 +45,11 @@ std::string memory_reason(const Prediction& prediction, const SearchRequest& req
       fmt::format("needs {} of {}, {} of them {}", format_bytes(prediction.peak_memory_bytes),
                   format_bytes(allowed), format_bytes(largest.bytes), largest.name);
   if (prediction.peak_memory_bytes > allowed) return needs;
+  if (!fits_host(prediction, request.cluster)) {
+    return fmt::format("needs {} of the {} of a node's host memory",
+                       format_bytes(prediction.host_bytes_of_node),
+                       format_bytes(static_cast<double>(request.cluster.host_memory)));
+  }
   return fmt::format("{}: fits with a probability of {:.0f} %", needs,
                      100 * prediction.fits_probability);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/parameters.hpp"
+#include "simulator/host_memory.hpp"
 
 namespace kumihimo {
 namespace {
@@ -37,6 +38,11 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
       peak_memory(step, peak_in_flight(schedule), peak_waiting(schedule), layout, profile);
   for (const MemoryUse& use : result.memory) {
     result.peak_memory_bytes = std::max(result.peak_memory_bytes, use.total());
+  }
+  if (layout.offload.any()) {
+    std::vector<double> host_bytes;
+    for (const MemoryUse& use : result.memory) host_bytes.push_back(use.host);
+    result.host_bytes_of_node = fullest_node_host_bytes(host_bytes, layout, cluster);
   }
   result.step_s = played.step_s;
   result.bubble_fraction = played.bubble_fraction();
