@@ -6,7 +6,6 @@
 #include "cli/constraint_options.hpp"
 #include "cli/explain_json.hpp"
 #include "cli/explain_text.hpp"
-#include "cli/interrupt.hpp"
 #include "cli/json_text.hpp"
 #include "cli/stated_layout.hpp"
 #include "cli/terminal.hpp"
@@ -38,8 +37,8 @@ void add_flags(Flags& flags) {
 std::optional<ParallelLayout> best_layout(const PlannedJob& planned, Errors& faults) {
   const SearchRequest request = make_request(planned, Constraints{}, faults);
   if (!faults.empty()) return std::nullopt;
-  const InterruptGuard guard;
-  const SearchResult result = search(request, guard.token());
+  // An interruption ends the program: the best until then is not what was asked for.
+  const SearchResult result = search(request);
   if (!result.best.empty()) return result.best.front().layout;
   faults.push_back({"--layout", "is missing, and no layout fits this job",
                     "see `kumihimo plan`, or name a --layout"});
