@@ -149,6 +149,7 @@ SearchRequest make_request(const PlannedJob& planned, const Constraints& wanted,
                         .profile = planned.profile,
                         .devices = planned.devices};
   constrain(request, wanted, faults);
+  judge_constraints(request, wanted, faults);
   if (faults.empty()) faults = request_faults(request);
   return request;
 }

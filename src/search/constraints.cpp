@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "layout/validate.hpp"
+
 namespace kumihimo {
 namespace {
 
@@ -33,6 +35,65 @@ std::vector<ScheduleChoice> schedule_choices(const std::vector<ScheduleChoice>& 
     }
   }
   return choices;
+}
+
+/// Values of one flag that no layout can have are a mistake in it; but some of a list may be idle.
+class ValueJudge {
+ public:
+  ValueJudge(const SearchRequest& request, Errors& faults) : request_(request), faults_(faults) {}
+
+  /// `setting`: where faults() says that a layout is wrong by this knob alone.
+  template <class Value>
+  void judge(std::string_view flag, std::string_view setting, Value ParallelLayout::*knob,
+             const std::vector<Value>& wanted) {
+    Errors found;
+    for (const Value& value : wanted) {
+      ParallelLayout probe;
+      probe.*knob = value;
+      const Errors all = kumihimo::faults(probe, request_.job, request_.cluster, probe.devices());
+      const auto fault = std::ranges::find(all, setting, &Error::where);
+      if (fault == all.end()) return;
+      found.push_back({std::string(flag), fault->what, fault->fix});
+    }
+    faults_.insert(faults_.end(), found.begin(), found.end());
+  }
+
+ private:
+  const SearchRequest& request_;
+  Errors& faults_;
+};
+
+/// Whether tp x pp x cp (x dp) of some values in the space makes up the devices.
+bool fills_devices(const SearchSpace& space, std::int64_t devices) {
+  for (const int tp : space.tensor_parallel) {
+    for (const int pp : space.pipeline_parallel) {
+      for (const int cp : space.context_parallel) {
+        const std::int64_t replica = std::int64_t{tp} * pp * cp;
+        if (devices % replica != 0) continue;
+        if (space.data_parallel.empty() ||
+            std::ranges::count(space.data_parallel, devices / replica) > 0) {
+          return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+void judge_degrees(const SearchRequest& request, const Constraints& wanted, Errors& faults) {
+  if (fills_devices(request.space, request.devices)) return;
+  std::string flags;
+  const auto name = [&flags](const char* flag, const std::vector<int>& values) {
+    if (!values.empty()) flags += (flags.empty() ? "" : ", ") + std::string(flag);
+  };
+  name("--tp", wanted.tensor_parallel);
+  name("--pp", wanted.pipeline_parallel);
+  name("--cp", wanted.context_parallel);
+  name("--dp", wanted.data_parallel);
+  faults.push_back(
+      {flags,
+       fmt::format("cannot make up {} devices: tp x pp x cp x dp is that number", request.devices),
+       fmt::format("give divisors of {}", request.devices)});
 }
 
 }  // namespace
@@ -78,6 +139,20 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
     faults.push_back({"--price", "is missing: " + request.cluster.name + " states no price",
                       "--objective cost needs it, such as --price 2.10USD"});
   }
+}
+
+void judge_constraints(const SearchRequest& request, const Constraints& wanted, Errors& faults) {
+  using L = ParallelLayout;
+  ValueJudge judge(request, faults);
+  judge.judge("--tp", "layout: tp", &L::tensor_parallel, wanted.tensor_parallel);
+  judge.judge("--pp", "layout: pp", &L::pipeline_parallel, wanted.pipeline_parallel);
+  judge.judge("--cp", "layout: cp", &L::context_parallel, wanted.context_parallel);
+  judge.judge("--micro-batch-size", "layout: micro-batch", &L::micro_batch_size,
+              wanted.micro_batch_size);
+  judge.judge("--attention", "layout: attention", &L::attention, wanted.attention);
+  judge.judge("--precision", "layout: precision", &L::precision, wanted.precision);
+  judge.judge("--offload", "layout: offload", &L::offload, wanted.offload);
+  if (faults.empty()) judge_degrees(request, wanted, faults);
 }
 
 }  // namespace kumihimo

@@ -35,4 +35,9 @@ struct Constraints {
 /// that set them; request_faults() is left to the caller.
 void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults);
 
+/// Adds to `faults` flags by which no layout of the constrained request can run, however the others
+/// stand: a kernel that the device lacks, degrees that do not make up the devices. A search would
+/// say so too, after the fact and without a remedy.
+void judge_constraints(const SearchRequest& request, const Constraints& wanted, Errors& faults);
+
 }  // namespace kumihimo
