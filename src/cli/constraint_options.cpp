@@ -98,7 +98,8 @@ void add_constraint_flags(Flags& flags) {
 
 void add_objective_flags(Flags& flags) {
   flags.group("What is best");
-  flags.add_value("--objective", "KIND", "mfu (default), step-time, cost, time");
+  flags.add_value("--objective", "KIND",
+                  "mfu (default), step-time (default of several precisions), cost, time");
   flags.add_value("--tokens", "N",
                   "tokens to train in all, such as 1.4T: also shows time and cost");
 }

@@ -31,8 +31,11 @@ std::string prediction_text(const Explanation& e) {
   table.rows = {
       {"layout", to_text(e.layout)},
       {"step time", fmt::format("{} ± {:.0f} %", step_text(p.step_s), 100 * p.error_band)},
-      {"MFU", fmt::format("{} (full attention count); causal count {}; with recompute (HFU) {}",
-                          percent(p.mfu), percent(p.mfu_causal), percent(p.hfu))},
+      {"MFU", fmt::format("{} of the {} peak, {} (full attention count); causal count {}; with "
+                          "recompute (HFU) {}",
+                          percent(p.mfu), to_string(e.layout.precision),
+                          format_flop_per_second(e.planned.cluster.device.peak(e.layout.precision)),
+                          percent(p.mfu_causal), percent(p.hfu))},
       {"tokens/s/GPU", rate_text(p.tokens_per_s_per_device)},
       {"memory", fmt::format("{} of {} on the fullest device; fits with a probability of {:.0f} %",
                              format_bytes(p.peak_memory_bytes),

@@ -42,8 +42,11 @@ std::string model_text(const TransformerShape& model) {
 std::string batch_text(const TrainingJob& job) {
   const double tokens =
       static_cast<double>(job.global_batch_size) * static_cast<double>(job.seq_length);
-  return fmt::format("{} sequences of {} tokens a step ({} tokens)", grouped(job.global_batch_size),
-                     grouped(job.seq_length), short_count(tokens));
+  const auto plural = [](std::int64_t count) { return count == 1 ? "" : "s"; };
+  return fmt::format("{} sequence{} of {} token{} a step ({} token{})",
+                     grouped(job.global_batch_size), plural(job.global_batch_size),
+                     grouped(job.seq_length), plural(job.seq_length), short_count(tokens),
+                     plural(job.global_batch_size * job.seq_length));
 }
 
 std::string cluster_text(const Cluster& cluster) {

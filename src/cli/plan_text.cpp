@@ -22,10 +22,19 @@ std::vector<ParallelLayout> layouts_of(const SearchResult& result) {
   return layouts;
 }
 
-/// What the whole training costs, per row, where --tokens asks for it.
+/// What the whole training costs, per row, where --tokens asks for it; else, where there is a
+/// price, what 10^12 tokens cost.
 void add_training_columns(const Plan& plan, Table& table) {
-  if (!plan.tokens) return;
   const auto& price = plan.planned.cluster.price_per_device_hour;
+  if (!plan.tokens && price) {
+    table.columns.push_back({"cost/T tokens", Align::right});
+    for (std::size_t i = 0; i < plan.result.best.size(); ++i) {
+      const Prediction& prediction = plan.result.best[i].prediction;
+      table.rows[i].push_back(
+          short_count(*cost_per_trillion_tokens(prediction, plan.planned.cluster)));
+    }
+  }
+  if (!plan.tokens) return;
   table.columns.push_back({short_count(*plan.tokens) + " tokens", Align::right});
   if (price) table.columns.push_back({"cost", Align::right});
   for (std::size_t i = 0; i < plan.result.best.size(); ++i) {
@@ -68,15 +77,38 @@ Table best_table(const Plan& plan) {
   return table;
 }
 
+/// What MFU is a share of: "the bf16 peak, 312 TFLOP/s".
+std::string peaks_text(const Plan& plan) {
+  std::string text;
+  for (const Precision precision : all_precisions) {
+    const bool used = std::ranges::any_of(plan.result.best, [&](const RankedLayout& ranked) {
+      return ranked.layout.precision == precision;
+    });
+    if (!used) continue;
+    text += fmt::format("{}the {} peak, {}", text.empty() ? "" : ", or ", to_string(precision),
+                        format_flop_per_second(plan.planned.cluster.device.peak(precision)));
+  }
+  return text;
+}
+
 std::string best_text(const Plan& plan, const Terminal& terminal) {
   if (plan.result.best.empty()) return "No layout runs.\n";
   const std::string table = to_text(best_table(plan));
   const std::size_t end_of_titles = table.find('\n');
   return bold(table.substr(0, end_of_titles), terminal) + table.substr(end_of_titles) +
          faint("  in all: " + shared_knobs_text(layouts_of(plan.result)), terminal) + "\n" +
-         faint(
-             "  MFU counts full attention (12 L h s per token), causal half of it; both predicted",
-             terminal) +
+         faint("  MFU counts full attention (12 L h s per token), causal half of it, over " +
+                   peaks_text(plan) + "; both predicted",
+               terminal) +
+         "\n";
+}
+
+/// MFU over different peaks orders layouts otherwise than speed does.
+std::string ranking_text(const Plan& plan, const Terminal& terminal) {
+  const bool mixed = plan.request.space.precision.size() > 1;
+  if (plan.result.best.empty() || !mixed || plan.request.objective != Objective::mfu) return "";
+  return faint("  ranked by MFU, each precision over its own peak: --objective step-time by speed",
+               terminal) +
          "\n";
 }
 
@@ -157,7 +189,7 @@ std::string plan_text(const Plan& plan, const Terminal& terminal) {
                                      ? "Predicted layouts, best first"
                                      : "Predicted layouts, the best until interrupted";
   std::string text = job_text(title, plan.planned, terminal);
-  text += best_text(plan, terminal) + "\n";
+  text += best_text(plan, terminal) + ranking_text(plan, terminal) + "\n";
   text += counts_text(plan.result);
   text += best_unfit_text(plan);
   text += smallest_unfit_text(plan);

@@ -133,7 +133,10 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
 
   request.max_memory_bytes = wanted.max_memory_bytes.value_or(request.max_memory_bytes);
   request.min_fits_probability = wanted.min_fits_probability.value_or(request.min_fits_probability);
-  request.objective = wanted.objective.value_or(request.objective);
+  // By MFU, each precision's over its own peak, fp32 would lead before bf16: unasked, speed
+  // decides.
+  const Objective unasked = space.precision.size() > 1 ? Objective::step_time : request.objective;
+  request.objective = wanted.objective.value_or(unasked);
   request.threads = wanted.threads.value_or(request.threads);
   if (request.objective == Objective::cost && !request.cluster.price_per_device_hour) {
     faults.push_back({"--price", "is missing: " + request.cluster.name + " states no price",

@@ -73,6 +73,17 @@ TEST(Constraints, WhatNoLayoutCanHaveIsAFaultOfItsFlag) {
               ElementsAre(StartsWith("--tp, --dp: ")));
 }
 
+TEST(Constraints, SpeedDecidesBetweenPrecisionsUnlessMfuIsAskedFor) {
+  Errors faults;
+  EXPECT_EQ(constrained({}, faults).objective, Objective::mfu);
+  Constraints wanted;
+  wanted.precision = {Precision::fp32, Precision::bf16};
+  wanted.tensor_parallel = {4};
+  EXPECT_EQ(search(constrained(wanted, faults)).best.front().layout.precision, Precision::bf16);
+  wanted.objective = Objective::mfu;
+  EXPECT_EQ(search(constrained(wanted, faults)).best.front().layout.precision, Precision::fp32);
+}
+
 TEST(Constraints, SomeValuesOfAListMayBeIdle) {
   EXPECT_THAT(judged({.tensor_parallel = {3, 4}}), IsEmpty());
   EXPECT_THAT(judged({.attention = {AttentionKernel::flash2, AttentionKernel::flash3},
