@@ -177,7 +177,7 @@ Expected<ParallelLayout> parse_layout(std::string_view text) {
     begin = end;
 
     const std::size_t equals = part.find('=');
-    if (equals == std::string_view::npos) {
+    if (equals == std::string_view::npos || equals == 0) {
       errors.push_back({"layout", fmt::format("\"{}\" is not of the form key=value", part),
                         "write for example tp=8, without spaces around ="});
       continue;
