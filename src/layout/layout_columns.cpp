@@ -25,6 +25,12 @@ std::string offload_value(const ParallelLayout& layout) {
   return text.empty() ? "none" : text;
 }
 
+/// What travels behind compute: "none", "dp", "tp", "dp+tp".
+std::string overlap_value(const ParallelLayout& layout) {
+  if (!layout.overlap_tensor_parallel) return layout.overlap_data_parallel ? "dp" : "none";
+  return layout.overlap_data_parallel ? "dp+tp" : "tp";
+}
+
 std::string zero_value(const ParallelLayout& layout) {
   if (layout.zero_group == 0) return std::to_string(layout.zero_stage);
   return fmt::format("{} in {}", layout.zero_stage, layout.zero_group);
@@ -50,6 +56,7 @@ const std::vector<Knob>& further_knobs() {
       {"norm", [](L l) { return std::string(to_string(l.norm)); }},
       {"precision", [](L l) { return std::string(to_string(l.precision)); }},
       {"gradients", [](L l) { return std::string(to_string(l.gradient_dtype)); }},
+      {"overlap", overlap_value},
       {"offload", offload_value},
   };
   return knobs;

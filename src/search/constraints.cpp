@@ -49,6 +49,7 @@ class ValueJudge {
     Errors found;
     for (const Value& value : wanted) {
       ParallelLayout probe;
+      probe.precision = request_.space.precision.front();
       probe.*knob = value;
       const Errors all = kumihimo::faults(probe, request_.job, request_.cluster, probe.devices());
       const auto fault = std::ranges::find(all, setting, &Error::where);
@@ -117,6 +118,7 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
   narrow(space.recompute, wanted.recompute);
   narrow(space.sequence_parallel, wanted.sequence_parallel);
   narrow(space.zero_stage, wanted.zero_stage);
+  narrow(space.zero_group, wanted.zero_group);
   narrow(space.attention, wanted.attention);
   narrow(space.norm, wanted.norm);
   narrow(space.precision, wanted.precision);
@@ -125,6 +127,9 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
   for (const Precision precision : space.precision) {
     space.gradient_dtype.push_back(default_gradient_dtype(precision, request.profile));
   }
+  narrow(space.gradient_dtype, wanted.gradient_dtype);
+  narrow(space.overlap_data_parallel, wanted.overlap_data_parallel);
+  narrow(space.overlap_tensor_parallel, wanted.overlap_tensor_parallel);
   narrow(space.offload, wanted.offload);
   if (space.schedules.empty()) {
     faults.push_back({"--virtual-stages", "suits none of the schedules",
@@ -154,6 +159,10 @@ void judge_constraints(const SearchRequest& request, const Constraints& wanted, 
               wanted.micro_batch_size);
   judge.judge("--attention", "layout: attention", &L::attention, wanted.attention);
   judge.judge("--precision", "layout: precision", &L::precision, wanted.precision);
+  if (request.space.precision.size() == 1) {
+    judge.judge("--gradient-dtype", "layout: gradient-dtype", &L::gradient_dtype,
+                wanted.gradient_dtype);
+  }
   judge.judge("--offload", "layout: offload", &L::offload, wanted.offload);
   if (faults.empty()) judge_degrees(request, wanted, faults);
 }

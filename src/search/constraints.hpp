@@ -19,9 +19,13 @@ struct Constraints {
   std::vector<Recompute> recompute;
   std::vector<bool> sequence_parallel;
   std::vector<int> zero_stage;
+  std::vector<int> zero_group;
   std::vector<AttentionKernel> attention;
   std::vector<NormKernel> norm;
   std::vector<Precision> precision;
+  std::vector<Precision> gradient_dtype;
+  std::vector<bool> overlap_data_parallel;
+  std::vector<bool> overlap_tensor_parallel;
   std::vector<Offload> offload;
   std::optional<double> max_memory_bytes;
   std::optional<double> min_fits_probability;

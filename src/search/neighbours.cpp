@@ -157,6 +157,12 @@ class Neighbourhood {
     for (const int stage : next_to(layout_.zero_stage, 0, 3)) {
       set("zero", &ParallelLayout::zero_stage, stage);
     }
+    const int replicas = layout_.data_parallel * layout_.context_parallel;
+    const int group = layout_.zero_group > 0 ? layout_.zero_group : replicas;
+    for (const int ranks : nearest_divisors(replicas, group)) {
+      if (ranks == 1) continue;  // which is ZeRO stage 0
+      set("zero-group", &ParallelLayout::zero_group, ranks == replicas ? 0 : ranks);
+    }
   }
 
   void add_kernels() {

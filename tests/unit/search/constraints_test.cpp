@@ -73,6 +73,23 @@ TEST(Constraints, WhatNoLayoutCanHaveIsAFaultOfItsFlag) {
               ElementsAre(StartsWith("--tp, --dp: ")));
 }
 
+TEST(Constraints, GradientsOverlapAndShardingGroupsCanBeChosen) {
+  Errors faults;
+  Constraints wanted;
+  wanted.zero_stage = {3};
+  wanted.zero_group = {8, 0};
+  wanted.gradient_dtype = {Precision::fp32};
+  wanted.overlap_data_parallel = {false};
+  wanted.overlap_tensor_parallel = {true, false};
+  const SearchSpace space = constrained(wanted, faults).space;
+  EXPECT_EQ(space.zero_group, wanted.zero_group);
+  EXPECT_EQ(space.gradient_dtype, wanted.gradient_dtype);
+  EXPECT_EQ(space.overlap_data_parallel, wanted.overlap_data_parallel);
+  EXPECT_EQ(space.overlap_tensor_parallel, wanted.overlap_tensor_parallel);
+  EXPECT_THAT(judged({.gradient_dtype = {Precision::fp16}}),
+              ElementsAre("--gradient-dtype: fp16 does not go with precision bf16"));
+}
+
 TEST(Constraints, SpeedDecidesBetweenPrecisionsUnlessMfuIsAskedFor) {
   Errors faults;
   EXPECT_EQ(constrained({}, faults).objective, Objective::mfu);

@@ -33,6 +33,14 @@ const Neighbour& find(const std::vector<Neighbour>& all, const char* knob, const
   return *found;
 }
 
+TEST(Neighbours, ShardingGroupsAreLargerSmallerOrAll) {
+  const SearchRequest request = testing::llama_13b_on_64_a100();
+  EXPECT_EQ(values(around("tp=2 dp=32 zero=3", request), "zero-group"), "16");
+  EXPECT_EQ(values(around("tp=2 dp=32 zero=3 zero-group=16", request), "zero-group"), "8 0");
+  EXPECT_EQ(values(around("tp=2 dp=32 zero=3 zero-group=2", request), "zero-group"), "4");
+  EXPECT_EQ(values(around("tp=2 dp=32 zero=0", request), "zero-group"), "");
+}
+
 TEST(Neighbours, ChangeOneKnobAtATime) {
   const SearchRequest request = testing::llama_13b_on_64_a100();
   const auto all = around("tp=2 pp=2 dp=16 micro-batch=2 zero=1", request);
