@@ -25,7 +25,7 @@ std::string bar(double share) {
   return cells;
 }
 
-std::string prediction_text(const Explanation& e) {
+std::string prediction_text(const Explanation& e, const Terminal& terminal) {
   const Prediction& p = e.prediction;
   Table table{{{""}, {""}}, {}};
   table.rows = {
@@ -48,7 +48,7 @@ std::string prediction_text(const Explanation& e) {
                      format_bytes(static_cast<double>(e.planned.cluster.host_memory)),
                      fits_host(p, e.planned.cluster) ? "" : ": does not fit")});
   }
-  return to_text(table);
+  return wrapped_text(table, terminal.wrap_width);
 }
 
 std::string hidden_text(const StepBreakdown& parts) {
@@ -86,7 +86,7 @@ std::string layers_text(const std::vector<int>& layers, int rank, int ranks) {
   return text;
 }
 
-std::string memory_text(const Explanation& e) {
+std::string memory_text(const Explanation& e, const Terminal& terminal) {
   Table table;
   table.columns = {{"rank", Align::right}, {"layers", Align::right}};
   for (const char* title : {"weights", "gradients", "optimizer", "activations", "workspace",
@@ -111,7 +111,8 @@ std::string memory_text(const Explanation& e) {
          bytes(use.workspace), bytes(use.communication), bytes(use.context), bytes(use.total())});
     if (on_host) table.rows.back().push_back(bytes(use.host));
   }
-  return to_text(table) +
+  const std::string left_out = narrowed(table, {"communication", "context", "workspace"}, terminal);
+  return to_text(table) + left_out +
          fmt::format("  capacity: {} a device\n",
                      format_bytes(static_cast<double>(e.planned.cluster.device.memory)));
 }
@@ -138,7 +139,7 @@ std::vector<std::string> neighbour_row(const Explanation& e, const ExplainedNeig
           format_bytes(p.peak_memory_bytes), why};
 }
 
-std::string neighbours_text(const Explanation& e) {
+std::string neighbours_text(const Explanation& e, const Terminal& terminal) {
   Table table{{{"change"},
                {"step time", Align::right},
                {"speed", Align::right},
@@ -154,7 +155,7 @@ std::string neighbours_text(const Explanation& e) {
     possible = possible && neighbour.prediction;
     table.rows.push_back(neighbour_row(e, explained));
   }
-  return to_text(table);
+  return wrapped_text(table, terminal.wrap_width, {"step time", "memory"});
 }
 
 std::string pipeline_text(const Explanation& e, const Terminal& terminal) {
@@ -166,13 +167,14 @@ std::string pipeline_text(const Explanation& e, const Terminal& terminal) {
 }  // namespace
 
 std::string explain_text(const Explanation& e, const Terminal& terminal) {
-  return job_text("Predicted, one layout", e.planned, terminal) + prediction_text(e) +
+  return job_text("Predicted, one layout", e.planned, terminal) + prediction_text(e, terminal) +
          heading(fmt::format("Where the time goes (pipeline rank {}, the busiest)",
                              e.breakdown.pipeline_rank),
                  terminal) +
          time_text(e) + heading("Where the memory goes, by pipeline rank", terminal) +
-         memory_text(e) + heading("What binds", terminal) + binding_text(e) +
-         heading("One knob changed", terminal) + neighbours_text(e) + pipeline_text(e, terminal);
+         memory_text(e, terminal) + heading("What binds", terminal) + binding_text(e) +
+         heading("One knob changed", terminal) + neighbours_text(e, terminal) +
+         pipeline_text(e, terminal);
 }
 
 }  // namespace kumihimo

@@ -56,6 +56,17 @@ std::string cluster_text(const Cluster& cluster) {
                      format_bytes_per_second(cluster.inter_node.bandwidth));
 }
 
+std::string narrowed(Table& table, const std::vector<std::string>& titles,
+                     const Terminal& terminal) {
+  if (terminal.wrap_width == 0) return "";
+  constexpr int indent = 2;
+  const auto left_out = narrow(table, titles, terminal.wrap_width - indent);
+  if (left_out.empty()) return "";
+  return faint(fmt::format("  a wider terminal also shows {}", fmt::join(left_out, ", ")),
+               terminal) +
+         "\n";
+}
+
 std::string job_text(std::string_view title, const PlannedJob& planned, const Terminal& terminal) {
   Table facts{{{""}, {""}}, {}};
   facts.rows = {{"model", model_text(planned.job.model)},
@@ -66,7 +77,7 @@ std::string job_text(std::string_view title, const PlannedJob& planned, const Te
   if (!planned.assumptions.empty()) {
     facts.rows.push_back({"assumed", fmt::format("{}", fmt::join(planned.assumptions, ", "))});
   }
-  return bold(title, terminal) + "\n" + to_text(facts) + "\n";
+  return bold(title, terminal) + "\n" + wrapped_text(facts, terminal.wrap_width) + "\n";
 }
 
 std::string job_flags_text(const Flags& flags) {

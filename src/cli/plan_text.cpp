@@ -93,9 +93,12 @@ std::string peaks_text(const Plan& plan) {
 
 std::string best_text(const Plan& plan, const Terminal& terminal) {
   if (plan.result.best.empty()) return "No layout runs.\n";
-  const std::string table = to_text(best_table(plan));
+  Table best = best_table(plan);
+  const std::string left_out =
+      narrowed(best, {"causal", "tokens/s/GPU", "comm", "bubble", "cost/T tokens"}, terminal);
+  const std::string table = to_text(best);
   const std::size_t end_of_titles = table.find('\n');
-  return bold(table.substr(0, end_of_titles), terminal) + table.substr(end_of_titles) +
+  return bold(table.substr(0, end_of_titles), terminal) + table.substr(end_of_titles) + left_out +
          faint("  in all: " + shared_knobs_text(layouts_of(plan.result)), terminal) + "\n" +
          faint("  MFU counts full attention (12 L h s per token), causal half of it, over " +
                    peaks_text(plan) + "; both predicted",
