@@ -6,6 +6,7 @@
 #include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/job_text.hpp"
+#include "cli/reason_lines.hpp"
 #include "cli/table.hpp"
 #include "layout/layout_columns.hpp"
 #include "layout/layout_text.hpp"
@@ -13,8 +14,6 @@
 
 namespace kumihimo {
 namespace {
-
-constexpr std::size_t most_reasons = 6;
 
 std::vector<ParallelLayout> layouts_of(const SearchResult& result) {
   std::vector<ParallelLayout> layouts;
@@ -115,22 +114,6 @@ std::string ranking_text(const Plan& plan, const Terminal& terminal) {
          "\n";
 }
 
-/// Counts with their reasons, the largest first.
-std::string reasons_text(const std::map<std::string, std::int64_t>& reasons) {
-  const auto sorted = most_first(reasons);
-  Table table{{{"", Align::right}, {""}}, {}};
-  std::int64_t others = 0;
-  for (std::size_t i = 0; i < sorted.size(); ++i) {
-    if (i < most_reasons) {
-      table.rows.push_back({grouped(sorted[i].second), sorted[i].first});
-    } else {
-      others += sorted[i].second;
-    }
-  }
-  if (others > 0) table.rows.push_back({grouped(others), "for other reasons"});
-  return to_text(table, 4);
-}
-
 std::string counts_text(const SearchResult& result) {
   std::string text =
       fmt::format("{}{} layouts: {} fit, {} do not fit, {} are impossible\n",
@@ -138,10 +121,10 @@ std::string counts_text(const SearchResult& result) {
                   grouped(result.fitting), grouped(result.unfit), grouped(result.invalid));
   if (result.unfit > 0) {
     text +=
-        "  do not fit, by what fills the fullest device\n" + reasons_text(result.unfit_categories);
+        "  do not fit, by what fills the fullest device\n" + reason_lines(result.unfit_categories);
   }
   if (result.invalid > 0) {
-    text += "  impossible\n" + reasons_text(result.invalid_reasons);
+    text += "  impossible\n" + reason_lines(result.invalid_reasons);
   }
   return text;
 }

@@ -41,11 +41,10 @@ std::string stack_defaults(const std::string& text, const PlannedJob& planned) {
   }
   if (!states(text, "gradient-dtype=fp32")) {
     const Expected<ParallelLayout> layout = parse_layout(text + added);
-    const bool narrow = defaults.gradient_dtype != Precision::fp32 && layout &&
-                        element_bytes(layout->precision) <= 2;
-    if (narrow) {
-      added +=
-          fmt::format(" gradient-dtype={}", layout->precision == Precision::fp16 ? "fp16" : "bf16");
+    const Precision gradients =
+        layout ? default_gradient_dtype(layout->precision, planned.profile) : Precision::fp32;
+    if (gradients != Precision::fp32) {
+      added += fmt::format(" gradient-dtype={}", to_string(gradients));
     }
   }
   return added;

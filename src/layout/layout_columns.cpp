@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "layout/layout_text.hpp"
 #include "layout/names.hpp"
 
 namespace kumihimo {
@@ -12,17 +13,6 @@ std::string schedule_value(const ParallelLayout& layout) {
   const std::string name(to_string(layout.schedule));
   if (layout.schedule != ScheduleKind::interleaved) return name;
   return fmt::format("{} {}", name, layout.virtual_stages_per_rank);
-}
-
-std::string offload_value(const ParallelLayout& layout) {
-  std::string text;
-  const auto add = [&text](bool on, std::string_view name) {
-    if (on) text += (text.empty() ? "" : "+") + std::string(name);
-  };
-  add(layout.offload.optimizer, "optimizer");
-  add(layout.offload.activations, "activations");
-  add(layout.offload.weights, "weights");
-  return text.empty() ? "none" : text;
 }
 
 /// What travels behind compute: "none", "dp", "tp", "dp+tp".
@@ -57,7 +47,7 @@ const std::vector<Knob>& further_knobs() {
       {"precision", [](L l) { return std::string(to_string(l.precision)); }},
       {"gradients", [](L l) { return std::string(to_string(l.gradient_dtype)); }},
       {"overlap", overlap_value},
-      {"offload", offload_value},
+      {"offload", [](L l) { return to_text(l.offload); }},
   };
   return knobs;
 }

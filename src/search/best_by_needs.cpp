@@ -1,12 +1,11 @@
 #include "search/best_by_needs.hpp"
 
 #include <algorithm>
-#include <limits>
-#include <thread>
 
 #include "layout/canonical.hpp"
 #include "search/layout_index.hpp"
 #include "search/layout_judge.hpp"
+#include "search/layout_order.hpp"
 #include "search/memory_limit.hpp"
 #include "search/parallel.hpp"
 
@@ -42,14 +41,9 @@ std::vector<Candidate> candidates_of_block(const LayoutIndex& index, const Needs
   return found;
 }
 
-int thread_count(const SearchRequest& request) {
-  if (request.threads > 0) return request.threads;
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
 std::vector<Candidate> all_candidates(const SearchRequest& request, const LayoutIndex& index,
                                       const NeedsOf& needs_of) {
-  const int threads = thread_count(request);
+  const int threads = thread_count(request.threads);
   std::vector<LayoutJudge> judges(static_cast<std::size_t>(threads), LayoutJudge(request));
   const std::int64_t blocks = (index.size() + block_size - 1) / block_size;
   std::vector<std::vector<Candidate>> found(static_cast<std::size_t>(blocks));
@@ -68,27 +62,6 @@ std::vector<Candidate> all_candidates(const SearchRequest& request, const Layout
   return all;
 }
 
-/// Orders layouts as search() does.
-struct Order {
-  double step_s = std::numeric_limits<double>::infinity();
-  int tensor_parallel = 0, pipeline_parallel = 0, context_parallel = 0;
-  int virtual_stages_per_rank = 0, zero_stage = 0;
-  std::int64_t index = 0;
-
-  auto operator<=>(const Order&) const = default;
-};
-
-Order order_of(const RankedLayout& ranked, std::int64_t index) {
-  const ParallelLayout& layout = ranked.layout;
-  return {ranked.prediction.step_s,
-          layout.tensor_parallel,
-          layout.pipeline_parallel,
-          layout.context_parallel,
-          layout.virtual_stages_per_rank,
-          layout.zero_stage,
-          index};
-}
-
 }  // namespace
 
 BestByNeeds best_by_needs(const SearchRequest& request, int things, const NeedsOf& needs_of) {
@@ -99,12 +72,12 @@ BestByNeeds best_by_needs(const SearchRequest& request, int things, const NeedsO
 
   BestByNeeds result;
   result.best.assign(std::size_t{all} + 1, -1);
-  std::vector<Order> orders(result.best.size());
+  std::vector<LayoutOrder> orders(result.best.size());
   for (const Candidate& candidate : all_candidates(request, index, needs_of)) {
-    if (candidate.least_step_s > orders[candidate.needs].step_s) continue;
+    if (candidate.least_step_s > orders[candidate.needs].score) continue;
     RankedLayout ranked{canonical(index.at(candidate.index).layout), {}};
     ranked.prediction = predict(request.job, ranked.layout, request.cluster, request.profile);
-    const Order order = order_of(ranked, candidate.index);
+    const LayoutOrder order(ranked.prediction.step_s, ranked.layout, candidate.index);
     const auto number = static_cast<std::int32_t>(result.layouts.size());
     bool used = false;
     // Every superset of the needs: add bits that are missing, in the usual way.

@@ -30,7 +30,7 @@ struct Constraints {
   std::optional<double> max_memory_bytes;
   std::optional<double> min_fits_probability;
   std::optional<Objective> objective;  ///< else MFU, or step time where precisions compete
-  std::optional<double> tokens;  ///< to train in all, for Objective::total_time
+  std::optional<double> tokens;        ///< to train in all, for Objective::total_time
   std::optional<int> threads;
 };
 

@@ -180,18 +180,12 @@ class Neighbourhood {
           [&](ParallelLayout& l) {
             l.precision = precision;
             // Narrow gradients are of the layers' own type.
-            const auto is_16bit = [](Precision p) { return element_bytes(p) == 2; };
-            if (l.gradient_dtype == Precision::fp32) return;
-            l.gradient_dtype = !is_16bit(precision)          ? Precision::fp32
-                               : precision == Precision::fp8 ? Precision::bf16
-                                                             : precision;
+            if (l.gradient_dtype != Precision::fp32) l.gradient_dtype = stored_as(precision);
           });
     }
-    const Precision narrow = layout_.precision == Precision::fp8     ? Precision::bf16
-                             : element_bytes(layout_.precision) == 2 ? layout_.precision
-                                                                     : Precision::fp32;
+    const Precision stored = stored_as(layout_.precision);
     set("gradient-dtype", &ParallelLayout::gradient_dtype,
-        layout_.gradient_dtype == Precision::fp32 ? narrow : Precision::fp32);
+        layout_.gradient_dtype == Precision::fp32 ? stored : Precision::fp32);
     set("overlap-dp", &ParallelLayout::overlap_data_parallel, !layout_.overlap_data_parallel);
     set("overlap-tp", &ParallelLayout::overlap_tensor_parallel, !layout_.overlap_tensor_parallel);
     const auto offload = [&](const char* what, bool Offload::*part) {

@@ -14,12 +14,11 @@
 #include <atomic>
 #include <mutex>
 #include <string_view>
-#include <thread>
-#include <tuple>
 
 #include "layout/canonical.hpp"
 #include "search/layout_index.hpp"
 #include "search/layout_judge.hpp"
+#include "search/layout_order.hpp"
 #include "search/memory_limit.hpp"
 #include "search/parallel.hpp"
 
@@ -49,12 +48,7 @@ struct Simulated {
   std::int64_t index = 0;
   RankedLayout ranked;
 
-  auto order() const {
-    const ParallelLayout& layout = ranked.layout;
-    return std::tuple(score, layout.tensor_parallel, layout.pipeline_parallel,
-                      layout.context_parallel, layout.virtual_stages_per_rank, layout.zero_stage,
-                      index);
-  }
+  LayoutOrder order() const { return {score, ranked.layout, index}; }
 };
 
 /// A layout by number, with the share that it needs of the memory allowed.
@@ -172,9 +166,7 @@ class Searcher {
         stop_(std::move(stop)),
         progress_(progress),
         index_(request.space, request.job, request.devices),
-        threads_(request.threads > 0
-                     ? request.threads
-                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
+        threads_(thread_count(request.threads)),
         judges_(static_cast<std::size_t>(threads_), Judge(request, index_)),
         best_(request.limit) {}
 
