@@ -91,10 +91,8 @@ void judge_degrees(const SearchRequest& request, const Constraints& wanted, Erro
   name("--pp", wanted.pipeline_parallel);
   name("--cp", wanted.context_parallel);
   name("--dp", wanted.data_parallel);
-  faults.push_back(
-      {flags,
-       fmt::format("cannot make up {} devices: tp x pp x cp x dp is that number", request.devices),
-       fmt::format("give divisors of {}", request.devices)});
+  faults.push_back({flags, fmt::format("no tp x pp x cp x dp makes up {} devices", request.devices),
+                    fmt::format("give divisors of {}", request.devices)});
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ TEST(Constraints, WhatNoLayoutCanHaveIsAFaultOfItsFlag) {
   EXPECT_THAT(judged({.pipeline_parallel = {64}}), ElementsAre(StartsWith("--pp: ")));
   EXPECT_THAT(judged({.micro_batch_size = {3}}), ElementsAre(StartsWith("--micro-batch-size: ")));
   EXPECT_THAT(judged({.tensor_parallel = {8}, .pipeline_parallel = {16, 32}}),
-              ElementsAre(StartsWith("--tp, --pp: cannot make up 64 devices")));
+              ElementsAre(StartsWith("--tp, --pp: no tp x pp x cp x dp makes up 64 devices")));
   EXPECT_THAT(judged({.tensor_parallel = {2}, .data_parallel = {64}}),
               ElementsAre(StartsWith("--tp, --dp: ")));
 }
