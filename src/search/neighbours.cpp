@@ -213,11 +213,7 @@ class Neighbourhood {
       if (!error.fix.empty()) neighbour.reason += ": " + error.fix;
     }
     if (!neighbour.reason.empty()) return;
-    const std::int64_t micro_batches =
-        request_.job.global_batch_size /
-        (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-    if (!is_playable(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                     micro_batches)) {
+    if (!is_playable(request_.job, layout)) {
       neighbour.reason = "too many micro-batches to simulate";
       return;
     }

@@ -75,11 +75,7 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
 Prediction predict(const TrainingJob& job, const ParallelLayout& layout, const Cluster& cluster,
                    const StackProfile& profile) {
   const PieceCosts pieces = piece_costs(job, layout, cluster, profile);
-  const std::int64_t micro_batches =
-      job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-  const auto schedule =
-      make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                    static_cast<int>(micro_batches));
+  const auto schedule = make_schedule(job, layout);
   return predict(pieces, *schedule, job, layout, cluster, profile);
 }
 
