@@ -202,7 +202,8 @@ class Neighbourhood {
     const bool same_stages = layout.pipeline_parallel == layout_.pipeline_parallel &&
                              layout.virtual_stages_per_rank == layout_.virtual_stages_per_rank;
     if (same_stages) return;
-    layout.layer_split = layer_split_of_space(layout, request_.job, request_.space.layer_balance);
+    layout.layer_split =
+        layer_split_of_space(layout, request_.job, request_.profile.defaults.layer_balance);
   }
 
   void judge(Neighbour& neighbour) const {

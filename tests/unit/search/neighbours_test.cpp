@@ -41,6 +41,16 @@ TEST(Neighbours, ShardingGroupsAreLargerSmallerOrAll) {
   EXPECT_EQ(values(around("tp=2 dp=32 zero=0", request), "zero-group"), "");
 }
 
+/// Another pipeline is split as the stack splits it: by blocks, 40 layers, embedding and head are
+/// 42 pieces over 8 stages, 6 on the first two.
+TEST(Neighbours, AnotherPipelineIsSplitAsTheStackDoes) {
+  SearchRequest request = testing::llama_13b_on_64_a100();
+  request.profile.defaults.layer_balance = LayerBalance::blocks;
+  const auto all = around("tp=2 pp=4 dp=8 layers=10/11/10/9", request);
+  EXPECT_EQ(find(all, "pp", "8").layout.layer_split, (std::vector{5, 6, 5, 5, 5, 5, 5, 4}));
+  EXPECT_EQ(find(all, "schedule", "gpipe").layout.layer_split, (std::vector{10, 11, 10, 9}));
+}
+
 TEST(Neighbours, ChangeOneKnobAtATime) {
   const SearchRequest request = testing::llama_13b_on_64_a100();
   const auto all = around("tp=2 pp=2 dp=16 micro-batch=2 zero=1", request);
