@@ -242,7 +242,11 @@ OptionValues::OptionValues(const AdviceRequest& request, bool combined_machines)
   start_score_ = start_.prediction.step_s * weight(request, machines_.front());
   start_fits_ = fits(start_.prediction, search_request(request, machines_.front()));
 
-  const NeedsReader needs_of(current, openers, has_custom_split(request));
+  // Knobs as they are set: what has no effect today, as ZeRO without replicas, is open all the
+  // same.
+  ParallelLayout as_set = request.current;
+  as_set.layer_split = current.layer_split;
+  const NeedsReader needs_of(as_set, openers, has_custom_split(request));
   for (const Machine& machine : machines_) {
     SearchRequest searched = search_request(request, machine);
     searched.space = open_space(request, machine, openers);

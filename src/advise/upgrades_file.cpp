@@ -182,6 +182,31 @@ void leave_out(TableReader& root, Upgrades& upgrades) {
   }
 }
 
+void add_currencies(const toml::table& table, std::set<std::string>& currencies) {
+  for (const char* key :
+       {"price_per_device_hour", "price_per_engineer_day", "price_per_effort_point", "purchase"}) {
+    const std::string text = table[key].value_or(std::string());
+    const std::size_t end_of_number = text.find_last_of("0123456789. ");
+    if (end_of_number < text.size()) currencies.insert(text.substr(end_of_number + 1));
+  }
+}
+
+/// Money is a bare amount once it is read, so that a file must keep to one currency.
+void refuse_mixed_currencies(const toml::table& document, std::string_view where, Errors& faults) {
+  std::set<std::string> currencies;
+  add_currencies(document, currencies);
+  if (const toml::array* options = document["option"].as_array()) {
+    for (const toml::node& option : *options) {
+      if (option.is_table()) add_currencies(*option.as_table(), currencies);
+    }
+  }
+  if (currencies.size() < 2 || !faults.empty()) return;
+  faults.push_back({std::string(where),
+                    fmt::format("mixes {} and {}", shown(*currencies.begin()),
+                                shown(*std::next(currencies.begin()))),
+                    "give all amounts in one currency"});
+}
+
 Expected<Upgrades> read_root(const toml::table& document, std::string_view where, Upgrades base) {
   Errors faults;
   TableReader root(&document, "", where, &faults);
@@ -205,6 +230,7 @@ Expected<Upgrades> read_root(const toml::table& document, std::string_view where
                fmt::format("keep {} or fewer; leave_out drops some", most_options));
   }
   root.refuse_unknown_keys();
+  refuse_mixed_currencies(document, where, faults);
   if (!faults.empty()) return faults;
   return upgrades;
 }

@@ -100,7 +100,10 @@ Expected<CatalogFile> find_in_catalog(CatalogKind kind, std::string_view name) {
   if (const EmbeddedFile* file = find_embedded(kind, name)) {
     return CatalogFile{wanted, std::string(file->text), "built in"};
   }
-  return Error{fmt::format("{} \"{}\"", rule.noun, name.substr(0, 60)), "is not in the catalog",
+  std::error_code ignored;
+  const bool is_folder = fs::is_directory(fs::path(name), ignored);
+  return Error{fmt::format("{} \"{}\"", rule.noun, name.substr(0, 60)),
+               is_folder ? "is a folder, and not in the catalog" : "is not in the catalog",
                suggest(name, catalog_names(kind))};
 }
 

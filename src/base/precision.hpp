@@ -22,10 +22,20 @@ constexpr std::string_view to_string(Precision precision) {
   return "?";
 }
 
-/// Bytes of one weight or activation element as the layers pass it on (fp8 flows as bf16 between
-/// layers; only the operands of its matrix products are single bytes).
+/// The format in which layers of that precision keep and hand on what they compute: fp8 flows as
+/// bf16, only the operands of its matrix products are single bytes; tf32 is a mode of the
+/// multiplier, not a storage.
+constexpr Precision stored_as(Precision precision) {
+  switch (precision) {
+    case Precision::tf32: return Precision::fp32;
+    case Precision::fp8: return Precision::bf16;
+    default: return precision;
+  }
+}
+
+/// Bytes of one weight or activation element as the layers pass it on.
 constexpr int element_bytes(Precision precision) {
-  return precision == Precision::fp32 || precision == Precision::tf32 ? 4 : 2;
+  return stored_as(precision) == Precision::fp32 ? 4 : 2;
 }
 
 }  // namespace kumihimo

@@ -1,6 +1,7 @@
 #include "cli/command_tree.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 namespace kumihimo {
 namespace {
@@ -36,6 +37,46 @@ CommandTree read_command_tree(const CLI::App& app) {
   for (const CLI::App* parent = app.get_parent(); parent != nullptr; parent = parent->get_parent())
     name = parent->get_name() + " " + name;
   return read(app, name);
+}
+
+std::vector<std::string> choices_of(const FlagEntry& flag) {
+  if (flag.value.empty()) return {};
+  const bool in_value = flag.value.find('|') != std::string::npos;
+  std::string text = in_value ? flag.value : flag.help;
+  for (std::size_t begin = text.find(" ("); begin != std::string::npos; begin = text.find(" (")) {
+    const std::size_t end = text.find(')', begin);
+    text.erase(begin, end == std::string::npos ? end : end + 1 - begin);
+  }
+  if (const std::size_t colon = text.rfind(": "); colon != std::string::npos) {
+    text.erase(0, colon + 2);
+  }
+  const std::string_view separator = in_value ? "|" : ", ";
+  std::vector<std::string> words;
+  for (std::size_t begin = 0; begin != std::string::npos;) {
+    const std::size_t end = text.find(separator, begin);
+    words.push_back(text.substr(begin, end - begin));
+    begin = end == std::string::npos ? end : end + separator.size();
+  }
+  const auto is_word = [](const std::string& word) {
+    return !word.empty() && std::ranges::all_of(word, [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+    });
+  };
+  const bool listed = words.size() > 1 && std::ranges::all_of(words, is_word);
+  return listed ? words : std::vector<std::string>{};
+}
+
+std::string catalog_list_of(const CommandTree& command, const FlagEntry& flag) {
+  if (flag.positional) {
+    const bool shows = command.word() == "show" && command.name.find(' ') != std::string::npos;
+    if (!shows) return "";
+    const std::string list = command.name.substr(0, command.name.rfind(' '));
+    return list.substr(list.rfind(' ') + 1);
+  }
+  if (flag.name == "--model") return "models";
+  if (flag.name == "--cluster") return "clusters";
+  if (flag.name == "--stack" || flag.name == "--base") return "stacks";
+  return "";
 }
 
 }  // namespace kumihimo

@@ -34,6 +34,14 @@ struct CommandTree {
 
 CommandTree read_command_tree(const CLI::App& app);
 
+/// The words that a flag's value is one of (or a list of), as its help names them: "on|off" for the
+/// value, or "none (default), selective, full"; empty where it says something else.
+std::vector<std::string> choices_of(const FlagEntry& flag);
+
+/// The command that lists what a flag's value, or a positional of `command`, may name in the
+/// catalog: "models", "clusters", "stacks", or empty.
+std::string catalog_list_of(const CommandTree& command, const FlagEntry& flag);
+
 /// Names of all flags that begin with "--".
 std::vector<std::string> flag_names(const CommandTree& command);
 std::vector<std::string> command_names(const CommandTree& command);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <map>
 
 namespace kumihimo {
 namespace {
@@ -30,15 +31,63 @@ std::string command_patterns(const CommandTree& program) {
   return patterns;
 }
 
+/// Prints the names of a list of the catalog; `program`: the word that ran it.
+std::string listed_names(std::string_view program, std::string_view list) {
+  return fmt::format("$({} {} 2>/dev/null | tail -n +2 | cut -d ' ' -f 1)", program, list);
+}
+
+constexpr std::string_view bash_program = "${COMP_WORDS[0]}";
+
+/// Patterns of commands and flags, by the words that may follow; flags without choices take files.
+using ValueCases = std::map<std::string, std::string>;
+
+ValueCases value_cases(const CommandTree& program, std::string_view run) {
+  ValueCases cases;
+  for_each_command(program, [&](const CommandTree& command) {
+    for (const FlagEntry& flag : command.flags) {
+      if (flag.value.empty() || flag.positional) continue;
+      const std::string list = catalog_list_of(command, flag);
+      std::string& patterns =
+          cases[list.empty() ? fmt::format("{}", fmt::join(choices_of(flag), " "))
+                             : listed_names(run, list)];
+      patterns +=
+          fmt::format("{}\"{} {}\"", patterns.empty() ? "" : " | ", command.name, flag.name);
+    }
+  });
+  return cases;
+}
+
+/// What follows a flag: nothing, one of its words, a name of the catalog or a file, or a file.
+std::string fish_value(const CommandTree& command, const FlagEntry& flag) {
+  if (flag.value.empty()) return "";
+  const std::string list = catalog_list_of(command, flag);
+  if (!list.empty()) {
+    return fmt::format(" -r -a '(kumihimo {} 2>/dev/null | tail -n +2 | cut -d \" \" -f 1)'", list);
+  }
+  const std::vector<std::string> choices = choices_of(flag);
+  return choices.empty() ? " -r" : fmt::format(" -x -a '{}'", fmt::join(choices, " "));
+}
+
 }  // namespace
 
 std::string bash_completion(const CommandTree& program) {
-  std::string cases;
+  std::string cases, values;
   for_each_command(program, [&](const CommandTree& command) {
     std::vector<std::string> words = command_names(command);
     for (const std::string& name : flag_names(command)) words.push_back(name);
-    cases += fmt::format("    \"{}\") known=\"{}\" ;;\n", command.name, fmt::join(words, " "));
+    std::string names;
+    for (const FlagEntry& flag : command.flags) {
+      if (!flag.positional) continue;
+      const std::string list = catalog_list_of(command, flag);
+      for (const std::string& choice : choices_of(flag)) words.push_back(choice);
+      if (!list.empty()) names = " " + listed_names(bash_program, list);
+    }
+    cases +=
+        fmt::format("    \"{}\") known=\"{}{}\" ;;\n", command.name, fmt::join(words, " "), names);
   });
+  for (const auto& [words, patterns] : value_cases(program, bash_program)) {
+    values += fmt::format("    {}) known=\"{}\" ;;\n", patterns, words);
+  }
   return fmt::format(R"(# bash completion for kumihimo; made by `kumihimo completion bash`
 _kumihimo() {{
   local command=kumihimo known="" i
@@ -49,11 +98,13 @@ _kumihimo() {{
   done
   case "$command" in
 {}  esac
+  case "$command ${{COMP_WORDS[COMP_CWORD-1]}}" in
+{}  esac
   COMPREPLY=($(compgen -W "$known" -- "${{COMP_WORDS[COMP_CWORD]}}"))
 }}
 complete -o default -F _kumihimo kumihimo
 )",
-                     command_patterns(program), cases);
+                     command_patterns(program), cases, values);
 }
 
 std::string zsh_completion(const CommandTree& program) {
@@ -69,6 +120,12 @@ std::string zsh_completion(const CommandTree& program) {
     }
     cases += fmt::format("    \"{}\") entries=({}) ;;\n", command.name, entries);
   });
+  std::string values;
+  for (const auto& [words, patterns] : value_cases(program, "$words[1]")) {
+    values += words.empty() ? fmt::format("    ({}) _files; return ;;\n", patterns)
+                            : fmt::format("    ({}) compadd -- ${{=:-{}}} || _files; return ;;\n",
+                                          patterns, words);
+  }
   return fmt::format(R"(#compdef kumihimo
 # zsh completion for kumihimo; made by `kumihimo completion zsh`
 _kumihimo() {{
@@ -81,11 +138,13 @@ _kumihimo() {{
   done
   case "$command" in
 {}  esac
+  case "$command $words[CURRENT-1]" in
+{}  esac
   _describe -o kumihimo entries || _files
 }}
 _kumihimo "$@"
 )",
-                     command_patterns(program), cases);
+                     command_patterns(program), cases, values);
 }
 
 std::string fish_completion(const CommandTree& program) {
@@ -101,7 +160,7 @@ std::string fish_completion(const CommandTree& program) {
     for (const FlagEntry& flag : command.flags) {
       if (flag.positional) continue;
       text += fmt::format("{} -l {}{} -d {}\n", begin, flag.name.substr(2),
-                          flag.value.empty() ? "" : " -r", quoted(flag.help, "\\'"));
+                          fish_value(command, flag), quoted(flag.help, "\\'"));
     }
   });
   return text;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view example =
     R"(  kumihimo completion bash > ~/.local/share/bash-completion/completions/kumihimo
-      completes commands and flags in new shells)";
+      completes commands, flags and their values in new shells)";
 
 ExitCode run_completion(const CLI::App& program, const Flags& flags, Errors faults) {
   const std::array<std::string, 3> shells{"bash", "zsh", "fish"};
@@ -34,7 +34,7 @@ void register_completion(CLI::App& program, CommandResult& result) {
                   [&program](const Flags& given, Errors faults) {
                     return run_completion(program, given, std::move(faults));
                   });
-  flags.add_positional("SHELL", "bash, zsh or fish");
+  flags.add_positional("SHELL", "bash, zsh, fish");
 }
 
 }  // namespace kumihimo

@@ -87,9 +87,15 @@ void add_constraint_flags(Flags& flags) {
   flags.add_value("--recompute", "KIND", "none, selective, full");
   flags.add_value("--sequence-parallel", "on|off|any", "norms split over the tensor group");
   flags.add_value("--zero", "0,1,3", "ZeRO stage; 3 is fully sharded data parallelism");
+  flags.add_value("--zero-group", "0,8",
+                  "ranks that share the sharded states: hybrid sharding (default: 0, all)");
   flags.add_value("--attention", "KERNEL", "unfused, fused-softmax, flash1, flash2, flash3");
   flags.add_value("--norm", "KERNEL", "unfused, fused");
   flags.add_value("--precision", "FORMAT", "fp32, tf32, fp16, bf16, fp8");
+  flags.add_value("--gradient-dtype", "FORMAT",
+                  "fp32, or the layers' own: accumulation and reduction (default: the stack's)");
+  flags.add_value("--overlap-dp", "on|off|any", "gradients reduced behind the backward pass");
+  flags.add_value("--overlap-tp", "on|off|any", "tensor-parallel collectives behind products");
   flags.add_value("--offload", "STATES",
                   "none, or optimizer, activations and weights joined by +, to host memory");
   flags.add_value("--max-memory", "BYTES", "memory of the fullest device, such as 76GiB");
@@ -98,7 +104,8 @@ void add_constraint_flags(Flags& flags) {
 
 void add_objective_flags(Flags& flags) {
   flags.group("What is best");
-  flags.add_value("--objective", "KIND", "mfu (default), step-time, cost, time");
+  flags.add_value("--objective", "KIND",
+                  "mfu (default), step-time (default of several precisions), cost, time");
   flags.add_value("--tokens", "N",
                   "tokens to train in all, such as 1.4T: also shows time and cost");
 }
@@ -118,9 +125,13 @@ Constraints read_constraints(const Flags& flags, Errors& faults) {
   wanted.recompute = enum_list<Recompute>(flags, "--recompute", faults);
   wanted.sequence_parallel = switch_list(flags, "--sequence-parallel", faults);
   wanted.zero_stage = flags.whole_list("--zero", 0, 3, faults);
+  wanted.zero_group = flags.whole_list("--zero-group", 0, max_degree, faults);
   wanted.attention = enum_list<AttentionKernel>(flags, "--attention", faults);
   wanted.norm = enum_list<NormKernel>(flags, "--norm", faults);
   wanted.precision = enum_list<Precision>(flags, "--precision", faults);
+  wanted.gradient_dtype = enum_list<Precision>(flags, "--gradient-dtype", faults);
+  wanted.overlap_data_parallel = switch_list(flags, "--overlap-dp", faults);
+  wanted.overlap_tensor_parallel = switch_list(flags, "--overlap-tp", faults);
   wanted.offload = offload_list(flags, faults);
   wanted.max_memory_bytes = flags.quantity("--max-memory", Dimension::bytes, faults);
   wanted.min_fits_probability = flags.quantity("--min-fit-probability", Dimension::ratio, faults);
@@ -149,6 +160,7 @@ SearchRequest make_request(const PlannedJob& planned, const Constraints& wanted,
                         .profile = planned.profile,
                         .devices = planned.devices};
   constrain(request, wanted, faults);
+  judge_constraints(request, wanted, faults);
   if (faults.empty()) faults = request_faults(request);
   return request;
 }

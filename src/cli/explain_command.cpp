@@ -6,7 +6,6 @@
 #include "cli/constraint_options.hpp"
 #include "cli/explain_json.hpp"
 #include "cli/explain_text.hpp"
-#include "cli/interrupt.hpp"
 #include "cli/json_text.hpp"
 #include "cli/stated_layout.hpp"
 #include "cli/terminal.hpp"
@@ -38,8 +37,8 @@ void add_flags(Flags& flags) {
 std::optional<ParallelLayout> best_layout(const PlannedJob& planned, Errors& faults) {
   const SearchRequest request = make_request(planned, Constraints{}, faults);
   if (!faults.empty()) return std::nullopt;
-  const InterruptGuard guard;
-  const SearchResult result = search(request, guard.token());
+  // An interruption ends the program: the best until then is not what was asked for.
+  const SearchResult result = search(request);
   if (!result.best.empty()) return result.best.front().layout;
   faults.push_back({"--layout", "is missing, and no layout fits this job",
                     "see `kumihimo plan`, or name a --layout"});
@@ -94,7 +93,10 @@ ExitCode run_explain(const Flags& flags, Errors faults) {
   for (const ExitCode code : {written, printed}) {
     if (code != ExitCode::done) return code;
   }
-  return explanation->prediction.fits_probability < 0.5 ? ExitCode::does_not_fit : ExitCode::done;
+  const Prediction& prediction = explanation->prediction;
+  const bool fits =
+      prediction.fits_probability >= 0.5 && fits_host(prediction, question->planned.cluster);
+  return fits ? ExitCode::done : ExitCode::does_not_fit;
 }
 
 }  // namespace

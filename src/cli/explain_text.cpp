@@ -25,20 +25,30 @@ std::string bar(double share) {
   return cells;
 }
 
-std::string prediction_text(const Explanation& e) {
+std::string prediction_text(const Explanation& e, const Terminal& terminal) {
   const Prediction& p = e.prediction;
   Table table{{{""}, {""}}, {}};
   table.rows = {
       {"layout", to_text(e.layout)},
       {"step time", fmt::format("{} ± {:.0f} %", step_text(p.step_s), 100 * p.error_band)},
-      {"MFU", fmt::format("{} (full attention count); causal count {}; with recompute (HFU) {}",
-                          percent(p.mfu), percent(p.mfu_causal), percent(p.hfu))},
+      {"MFU", fmt::format("{} of the {} peak, {} (full attention count); causal count {}; with "
+                          "recompute (HFU) {}",
+                          percent(p.mfu), to_string(e.layout.precision),
+                          format_flop_per_second(e.planned.cluster.device.peak(e.layout.precision)),
+                          percent(p.mfu_causal), percent(p.hfu))},
       {"tokens/s/GPU", rate_text(p.tokens_per_s_per_device)},
       {"memory", fmt::format("{} of {} on the fullest device; fits with a probability of {:.0f} %",
                              format_bytes(p.peak_memory_bytes),
                              format_bytes(static_cast<double>(e.planned.cluster.device.memory)),
                              100 * p.fits_probability)}};
-  return to_text(table);
+  if (p.host_bytes_of_node > 0) {
+    table.rows.push_back(
+        {"host memory",
+         fmt::format("{} of {} on the fullest node{}", format_bytes(p.host_bytes_of_node),
+                     format_bytes(static_cast<double>(e.planned.cluster.host_memory)),
+                     fits_host(p, e.planned.cluster) ? "" : ": does not fit")});
+  }
+  return wrapped_text(table, terminal.wrap_width);
 }
 
 std::string hidden_text(const StepBreakdown& parts) {
@@ -77,7 +87,7 @@ std::string layers_text(const std::vector<int>& layers, int rank, int ranks) {
   return text;
 }
 
-std::string memory_text(const Explanation& e) {
+std::string memory_text(const Explanation& e, const Terminal& terminal) {
   Table table;
   table.columns = {{"rank", Align::right}, {"layers", Align::right}};
   for (const char* title : {"weights", "gradients", "optimizer", "activations", "workspace",
@@ -102,7 +112,8 @@ std::string memory_text(const Explanation& e) {
          bytes(use.workspace), bytes(use.communication), bytes(use.context), bytes(use.total())});
     if (on_host) table.rows.back().push_back(bytes(use.host));
   }
-  return to_text(table) +
+  const std::string left_out = narrowed(table, {"communication", "context", "workspace"}, terminal);
+  return to_text(table) + left_out +
          fmt::format("  capacity: {} a device\n",
                      format_bytes(static_cast<double>(e.planned.cluster.device.memory)));
 }
@@ -129,7 +140,7 @@ std::vector<std::string> neighbour_row(const Explanation& e, const ExplainedNeig
           format_bytes(p.peak_memory_bytes), why};
 }
 
-std::string neighbours_text(const Explanation& e) {
+std::string neighbours_text(const Explanation& e, const Terminal& terminal) {
   Table table{{{"change"},
                {"step time", Align::right},
                {"speed", Align::right},
@@ -145,7 +156,7 @@ std::string neighbours_text(const Explanation& e) {
     possible = possible && neighbour.prediction;
     table.rows.push_back(neighbour_row(e, explained));
   }
-  return to_text(table);
+  return wrapped_text(table, terminal.wrap_width, {"step time", "memory"});
 }
 
 std::string pipeline_text(const Explanation& e, const Terminal& terminal) {
@@ -157,13 +168,14 @@ std::string pipeline_text(const Explanation& e, const Terminal& terminal) {
 }  // namespace
 
 std::string explain_text(const Explanation& e, const Terminal& terminal) {
-  return job_text("Predicted, one layout", e.planned, terminal) + prediction_text(e) +
+  return job_text("Predicted, one layout", e.planned, terminal) + prediction_text(e, terminal) +
          heading(fmt::format("Where the time goes (pipeline rank {}, the busiest)",
                              e.breakdown.pipeline_rank),
                  terminal) +
          time_text(e) + heading("Where the memory goes, by pipeline rank", terminal) +
-         memory_text(e) + heading("What binds", terminal) + binding_text(e) +
-         heading("One knob changed", terminal) + neighbours_text(e) + pipeline_text(e, terminal);
+         memory_text(e, terminal) + heading("What binds", terminal) + binding_text(e) +
+         heading("One knob changed", terminal) + neighbours_text(e, terminal) +
+         pipeline_text(e, terminal);
 }
 
 }  // namespace kumihimo

@@ -12,16 +12,6 @@ namespace {
 constexpr std::size_t most_changes = 3;
 constexpr double worth_naming = 0.002;  ///< of the step
 
-int micro_batches(const PlannedJob& planned, const ParallelLayout& layout) {
-  return static_cast<int>(planned.job.global_batch_size /
-                          (std::int64_t{layout.data_parallel} * layout.micro_batch_size));
-}
-
-Expected<Schedule> schedule_of(const PlannedJob& planned, const ParallelLayout& layout) {
-  return make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                       micro_batches(planned, layout));
-}
-
 StepCost cost_of(const PlannedJob& planned, const ParallelLayout& layout) {
   const PieceCosts pieces = piece_costs(planned.job, layout, planned.cluster, planned.profile);
   return step_cost(pieces, planned.job, layout, planned.cluster, planned.profile);
@@ -30,7 +20,7 @@ StepCost cost_of(const PlannedJob& planned, const ParallelLayout& layout) {
 ExplainedNeighbour explain_neighbour(const PlannedJob& planned, Neighbour neighbour) {
   ExplainedNeighbour result{std::move(neighbour), {}};
   if (!result.neighbour.prediction) return result;
-  const auto schedule = schedule_of(planned, result.neighbour.layout);
+  const auto schedule = make_schedule(planned.job, result.neighbour.layout);
   if (!schedule) return result;
   const StepCost cost = cost_of(planned, result.neighbour.layout);
   result.breakdown = break_down(cost, simulate(*schedule, cost));
@@ -59,7 +49,7 @@ std::vector<ExplainedNeighbour> explain_neighbours(const PlannedJob& planned,
 }  // namespace
 
 Expected<Explanation> explain(const PlannedJob& planned, const ParallelLayout& layout) {
-  auto schedule = schedule_of(planned, layout);
+  auto schedule = make_schedule(planned.job, layout);
   if (!schedule) return schedule.errors();
   Explanation result{.planned = planned, .layout = layout};
   result.prediction = predict(planned.job, layout, planned.cluster, planned.profile);

@@ -105,6 +105,11 @@ std::optional<PlannedJob> read_job(const Flags& flags, Errors& faults,
   if (!batch) {
     assumptions.push_back(fmt::format("--global-batch-size {}", planned.job.global_batch_size));
   }
+  const std::int64_t nodes =
+      (planned.devices + cluster->devices_per_node - 1) / cluster->devices_per_node;
+  if (nodes > cluster->nodes) {
+    assumptions.push_back(fmt::format("nodes {} → {}", cluster->nodes, nodes));
+  }
   planned.assumptions = std::move(assumptions);
   return planned;
 }

@@ -18,7 +18,7 @@ struct PlannedJob {
   Cluster cluster;
   StackProfile profile;
   std::int64_t devices = 0;
-  /// What the user left open and how it was settled, a sentence each.
+  /// What the user left open, as the flags that settle it; and nodes that the cluster lacks.
   std::vector<std::string> assumptions;
 };
 

@@ -42,8 +42,11 @@ std::string model_text(const TransformerShape& model) {
 std::string batch_text(const TrainingJob& job) {
   const double tokens =
       static_cast<double>(job.global_batch_size) * static_cast<double>(job.seq_length);
-  return fmt::format("{} sequences of {} tokens a step ({} tokens)", grouped(job.global_batch_size),
-                     grouped(job.seq_length), short_count(tokens));
+  const auto plural = [](std::int64_t count) { return count == 1 ? "" : "s"; };
+  return fmt::format("{} sequence{} of {} token{} a step ({} token{})",
+                     grouped(job.global_batch_size), plural(job.global_batch_size),
+                     grouped(job.seq_length), plural(job.seq_length), short_count(tokens),
+                     plural(job.global_batch_size * job.seq_length));
 }
 
 std::string cluster_text(const Cluster& cluster) {
@@ -51,6 +54,17 @@ std::string cluster_text(const Cluster& cluster) {
                      cluster.devices_per_node,
                      format_bytes_per_second(cluster.intra_node.bandwidth),
                      format_bytes_per_second(cluster.inter_node.bandwidth));
+}
+
+std::string narrowed(Table& table, const std::vector<std::string>& titles,
+                     const Terminal& terminal) {
+  if (terminal.wrap_width == 0) return "";
+  constexpr int indent = 2;
+  const auto left_out = narrow(table, titles, terminal.wrap_width - indent);
+  if (left_out.empty()) return "";
+  return faint(fmt::format("  a wider terminal also shows {}", fmt::join(left_out, ", ")),
+               terminal) +
+         "\n";
 }
 
 std::string job_text(std::string_view title, const PlannedJob& planned, const Terminal& terminal) {
@@ -63,7 +77,7 @@ std::string job_text(std::string_view title, const PlannedJob& planned, const Te
   if (!planned.assumptions.empty()) {
     facts.rows.push_back({"assumed", fmt::format("{}", fmt::join(planned.assumptions, ", "))});
   }
-  return bold(title, terminal) + "\n" + to_text(facts) + "\n";
+  return bold(title, terminal) + "\n" + wrapped_text(facts, terminal.wrap_width) + "\n";
 }
 
 std::string job_flags_text(const Flags& flags) {

@@ -5,6 +5,7 @@
 
 #include "cli/flags.hpp"
 #include "cli/job_options.hpp"
+#include "cli/table.hpp"
 #include "cli/terminal.hpp"
 
 namespace kumihimo {
@@ -21,6 +22,11 @@ std::string batch_text(const TrainingJob& job);
 
 /// "A100-SXM4-80GB, 8 a node, ...": the cluster in half a line.
 std::string cluster_text(const Cluster& cluster);
+
+/// Leaves out columns of a table, in the order of `titles`, that a terminal is too narrow for; a
+/// line that names them, or nothing.
+std::string narrowed(Table& table, const std::vector<std::string>& titles,
+                     const Terminal& terminal);
 
 /// The job flags as the user gave them, quoted for a shell: "--model llama-13b --gpus 64".
 std::string job_flags_text(const Flags& flags);

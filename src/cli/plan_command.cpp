@@ -1,5 +1,6 @@
 #include "cli/plan_command.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
@@ -54,6 +55,10 @@ std::optional<Plan> read_plan(const Flags& flags, Errors& faults) {
   plan.request.threads = static_cast<int>(threads.value_or(plan.request.threads));
   plan.tokens = constraints.tokens;
   plan.explain_command = "kumihimo explain " + job_flags_text(flags);
+  const Precision precision = default_precision(planned->cluster.device, planned->profile);
+  if (!flags.given("--precision") && precision == Precision::fp8) {
+    plan.planned.assumptions.push_back("--precision fp8");  // few would take it for granted
+  }
   if (!faults.empty()) return std::nullopt;
   return plan;
 }
@@ -77,12 +82,22 @@ ExitCode write_csv(const Flags& flags, const Plan& plan) {
   return ExitCode::environment;
 }
 
+/// What a user may do whose job does not fit.
+std::string more_room(const SearchRequest& request) {
+  std::string advice = "use more --gpus";
+  const double device = static_cast<double>(request.cluster.device.memory);
+  if (request.max_memory_bytes < device) advice += ", or raise --max-memory";
+  const bool may_offload = std::ranges::any_of(request.space.offload, &Offload::any);
+  if (!may_offload) advice += ", or allow --offload optimizer+activations";
+  return advice;
+}
+
 /// Says why nothing runs; the counts stand in the output.
-ExitCode outcome(const SearchResult& result) {
+ExitCode outcome(const Plan& plan) {
+  const SearchResult& result = plan.result;
   if (!result.best.empty()) return ExitCode::done;
   if (result.unfit > 0) {
-    print_errors({{"plan", "no layout fits in memory",
-                   "use more --gpus, or allow --offload optimizer+activations"}});
+    print_errors({{"plan", "no layout fits in memory", more_room(plan.request)}});
     return ExitCode::does_not_fit;
   }
   return refuse({{"plan", "every layout is impossible", "see the reasons above"}});
@@ -98,7 +113,7 @@ ExitCode run_plan(const Flags& flags, Errors faults) {
   for (const ExitCode code : {written, printed}) {
     if (code != ExitCode::done) return code;
   }
-  return interrupted ? ExitCode::interrupted : outcome(plan->result);
+  return interrupted ? ExitCode::interrupted : outcome(*plan);
 }
 
 }  // namespace

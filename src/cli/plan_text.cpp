@@ -6,6 +6,7 @@
 #include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/job_text.hpp"
+#include "cli/reason_lines.hpp"
 #include "cli/table.hpp"
 #include "layout/layout_columns.hpp"
 #include "layout/layout_text.hpp"
@@ -14,18 +15,25 @@
 namespace kumihimo {
 namespace {
 
-constexpr std::size_t most_reasons = 6;
-
 std::vector<ParallelLayout> layouts_of(const SearchResult& result) {
   std::vector<ParallelLayout> layouts;
   for (const RankedLayout& ranked : result.best) layouts.push_back(ranked.layout);
   return layouts;
 }
 
-/// What the whole training costs, per row, where --tokens asks for it.
+/// What the whole training costs, per row, where --tokens asks for it; else, where there is a
+/// price, what 10^12 tokens cost.
 void add_training_columns(const Plan& plan, Table& table) {
-  if (!plan.tokens) return;
   const auto& price = plan.planned.cluster.price_per_device_hour;
+  if (!plan.tokens && price) {
+    table.columns.push_back({"cost/T tokens", Align::right});
+    for (std::size_t i = 0; i < plan.result.best.size(); ++i) {
+      const Prediction& prediction = plan.result.best[i].prediction;
+      table.rows[i].push_back(
+          short_count(*cost_per_trillion_tokens(prediction, plan.planned.cluster)));
+    }
+  }
+  if (!plan.tokens) return;
   table.columns.push_back({short_count(*plan.tokens) + " tokens", Align::right});
   if (price) table.columns.push_back({"cost", Align::right});
   for (std::size_t i = 0; i < plan.result.best.size(); ++i) {
@@ -68,32 +76,42 @@ Table best_table(const Plan& plan) {
   return table;
 }
 
+/// What MFU is a share of: "the bf16 peak, 312 TFLOP/s".
+std::string peaks_text(const Plan& plan) {
+  std::string text;
+  for (const Precision precision : all_precisions) {
+    const bool used = std::ranges::any_of(plan.result.best, [&](const RankedLayout& ranked) {
+      return ranked.layout.precision == precision;
+    });
+    if (!used) continue;
+    text += fmt::format("{}the {} peak, {}", text.empty() ? "" : ", or ", to_string(precision),
+                        format_flop_per_second(plan.planned.cluster.device.peak(precision)));
+  }
+  return text;
+}
+
 std::string best_text(const Plan& plan, const Terminal& terminal) {
   if (plan.result.best.empty()) return "No layout runs.\n";
-  const std::string table = to_text(best_table(plan));
+  Table best = best_table(plan);
+  const std::string left_out =
+      narrowed(best, {"causal", "tokens/s/GPU", "comm", "bubble", "cost/T tokens"}, terminal);
+  const std::string table = to_text(best);
   const std::size_t end_of_titles = table.find('\n');
-  return bold(table.substr(0, end_of_titles), terminal) + table.substr(end_of_titles) +
+  return bold(table.substr(0, end_of_titles), terminal) + table.substr(end_of_titles) + left_out +
          faint("  in all: " + shared_knobs_text(layouts_of(plan.result)), terminal) + "\n" +
-         faint(
-             "  MFU counts full attention (12 L h s per token), causal half of it; both predicted",
-             terminal) +
+         faint("  MFU counts full attention (12 L h s per token), causal half of it, over " +
+                   peaks_text(plan) + "; both predicted",
+               terminal) +
          "\n";
 }
 
-/// Counts with their reasons, the largest first.
-std::string reasons_text(const std::map<std::string, std::int64_t>& reasons) {
-  const auto sorted = most_first(reasons);
-  Table table{{{"", Align::right}, {""}}, {}};
-  std::int64_t others = 0;
-  for (std::size_t i = 0; i < sorted.size(); ++i) {
-    if (i < most_reasons) {
-      table.rows.push_back({grouped(sorted[i].second), sorted[i].first});
-    } else {
-      others += sorted[i].second;
-    }
-  }
-  if (others > 0) table.rows.push_back({grouped(others), "for other reasons"});
-  return to_text(table, 4);
+/// MFU over different peaks orders layouts otherwise than speed does.
+std::string ranking_text(const Plan& plan, const Terminal& terminal) {
+  const bool mixed = plan.request.space.precision.size() > 1;
+  if (plan.result.best.empty() || !mixed || plan.request.objective != Objective::mfu) return "";
+  return faint("  ranked by MFU, each precision over its own peak: --objective step-time by speed",
+               terminal) +
+         "\n";
 }
 
 std::string counts_text(const SearchResult& result) {
@@ -103,10 +121,28 @@ std::string counts_text(const SearchResult& result) {
                   grouped(result.fitting), grouped(result.unfit), grouped(result.invalid));
   if (result.unfit > 0) {
     text +=
-        "  do not fit, by what fills the fullest device\n" + reasons_text(result.unfit_categories);
+        "  do not fit, by what fills the fullest device\n" + reason_lines(result.unfit_categories);
   }
   if (result.invalid > 0) {
-    text += "  impossible\n" + reasons_text(result.invalid_reasons);
+    text += "  impossible\n" + reason_lines(result.invalid_reasons);
+  }
+  return text;
+}
+
+/// "needs 93.1 GiB of 80.0 GiB (61.0 GiB of it activations) and fits with a probability of 2 %".
+std::string needs_text(const Prediction& prediction, const Plan& plan) {
+  const LargestMemory largest = largest_memory_category(prediction);
+  const Cluster& cluster = plan.planned.cluster;
+  const double limit =
+      std::min(plan.request.max_memory_bytes, static_cast<double>(cluster.device.memory));
+  std::string text =
+      fmt::format("needs {} of {} ({} of it {}) and fits with a probability of {:.0f} %",
+                  format_bytes(prediction.peak_memory_bytes), format_bytes(limit),
+                  format_bytes(largest.bytes), largest.name, 100 * prediction.fits_probability);
+  if (!fits_host(prediction, cluster)) {
+    text += fmt::format(", and {} of the {} of a node's host memory",
+                        format_bytes(prediction.host_bytes_of_node),
+                        format_bytes(static_cast<double>(cluster.host_memory)));
   }
   return text;
 }
@@ -114,16 +150,16 @@ std::string counts_text(const SearchResult& result) {
 std::string best_unfit_text(const Plan& plan) {
   if (!plan.result.best_unfit) return "";
   const RankedLayout& unfit = *plan.result.best_unfit;
-  const LargestMemory largest = largest_memory_category(unfit.prediction);
-  const double limit = std::min(plan.request.max_memory_bytes,
-                                static_cast<double>(plan.planned.cluster.device.memory));
-  return fmt::format(
-      "With more memory: {} would reach {} MFU, but needs {} of {} ({} of it {}) and fits "
-      "with a probability of {:.0f} %\n    {}\n",
-      short_text(unfit.layout), percent(unfit.prediction.mfu),
-      format_bytes(unfit.prediction.peak_memory_bytes), format_bytes(limit),
-      format_bytes(largest.bytes), largest.name, 100 * unfit.prediction.fits_probability,
-      to_text(unfit.layout));
+  return fmt::format("With more memory: {} would reach {} MFU, but {}\n    {}\n",
+                     short_text(unfit.layout), percent(unfit.prediction.mfu),
+                     needs_text(unfit.prediction, plan), to_text(unfit.layout));
+}
+
+std::string smallest_unfit_text(const Plan& plan) {
+  if (!plan.result.smallest_unfit) return "";
+  const RankedLayout& unfit = *plan.result.smallest_unfit;
+  return fmt::format("The smallest: {} {}\n    {}\n", short_text(unfit.layout),
+                     needs_text(unfit.prediction, plan), to_text(unfit.layout));
 }
 
 std::string hint_text(const Plan& plan) {
@@ -139,9 +175,10 @@ std::string plan_text(const Plan& plan, const Terminal& terminal) {
                                      ? "Predicted layouts, best first"
                                      : "Predicted layouts, the best until interrupted";
   std::string text = job_text(title, plan.planned, terminal);
-  text += best_text(plan, terminal) + "\n";
+  text += best_text(plan, terminal) + ranking_text(plan, terminal) + "\n";
   text += counts_text(plan.result);
   text += best_unfit_text(plan);
+  text += smallest_unfit_text(plan);
   text += hint_text(plan);
   return text;
 }

@@ -135,7 +135,8 @@ Json prediction_json(const Prediction& prediction) {
           {"bubble_fraction", prediction.bubble_fraction},
           {"communication_fraction", prediction.communication_fraction},
           {"memory_bytes", prediction.peak_memory_bytes},
-          {"fits_probability", prediction.fits_probability}};
+          {"fits_probability", prediction.fits_probability},
+          {"host_bytes_of_node", prediction.host_bytes_of_node}};
 }
 
 namespace {
@@ -162,11 +163,14 @@ Json counts_json(const SearchResult& result) {
 Json plan_json(const Plan& plan) {
   Json best = Json::array();
   for (const RankedLayout& ranked : plan.result.best) best.push_back(ranked_json(ranked, plan));
-  Json json{{"schema", "kumihimo.plan/1"},       {"kind", "predicted"},
-            {"complete", plan.result.complete},  {"job", job_json(plan.planned)},
-            {"best", std::move(best)},           {"best_unfit", nullptr},
-            {"counts", counts_json(plan.result)}};
+  Json json{{"schema", "kumihimo.plan/1"},      {"kind", "predicted"},
+            {"complete", plan.result.complete}, {"job", job_json(plan.planned)},
+            {"best", std::move(best)},          {"best_unfit", nullptr},
+            {"smallest_unfit", nullptr},        {"counts", counts_json(plan.result)}};
   if (plan.result.best_unfit) json["best_unfit"] = ranked_json(*plan.result.best_unfit, plan);
+  if (plan.result.smallest_unfit) {
+    json["smallest_unfit"] = ranked_json(*plan.result.smallest_unfit, plan);
+  }
   return json;
 }
 

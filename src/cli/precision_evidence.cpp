@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
+#include "cli/json_text.hpp"
 
 namespace kumihimo {
 namespace {
@@ -36,8 +37,7 @@ Expected<PrecisionEvidence> read_precision_evidence(const std::string& path) {
                              .within_tolerance = document.at("within_tolerance").get<bool>(),
                              .emulated = document.at("fp8_emulated").get<bool>()};
   } catch (const Json::exception& error) {
-    return Error{path, std::string("lacks what a comparison of precisions has: ") + error.what(),
-                 fix};
+    return Error{path, "is not such a document: " + fault_text(error), fix};
   }
 }
 

@@ -4,6 +4,7 @@
 #include "base/files.hpp"
 #include "base/number_text.hpp"
 #include "cli/advise_text.hpp"
+#include "cli/json_text.hpp"
 #include "cli/report_sources.hpp"
 #include "cli/version.hpp"
 #include "layout/layout_text.hpp"
@@ -126,7 +127,7 @@ Expected<std::monostate> add_precision(const std::string& path, ReportContent& c
            steps[i].at("losses").at(1).get<double>(), steps[i].at("gap").get<double>()});
     }
   } catch (const nlohmann::json::exception& error) {
-    return Error{path, std::string("lacks what a comparison of precisions has: ") + error.what(),
+    return Error{path, "is not such a document: " + fault_text(error),
                  "give the output of `kumihimo train --compare-precision bf16,fp8 --json`"};
   }
   content.precision = std::move(report);

@@ -107,7 +107,7 @@ class PlanReporter {
            {gib(static_cast<double>(use.weights)), gib(static_cast<double>(use.gradients)),
             gib(static_cast<double>(use.optimizer)), gib(use.activations), gib(use.communication),
             gib(use.workspace), gib(use.context)}});
-      const auto schedule = schedule_of(layout);
+      const auto schedule = make_schedule(planned_.job, layout);
       if (!schedule) continue;
       const StepBreakdown parts = break_down(cost, simulate(*schedule, cost));
       StackedBar bar{labels_.back(), {}};
@@ -123,20 +123,12 @@ class PlanReporter {
     content_.time = std::move(time);
   }
 
-  Expected<Schedule> schedule_of(const ParallelLayout& layout) const {
-    const std::int64_t micro_batches =
-        planned_.job.global_batch_size /
-        (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-    return make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                         static_cast<int>(micro_batches));
-  }
-
   /// The current layout and the best, or the best two; only pipelines are worth looking at.
   void add_timelines() {
     for (std::size_t i = 0; i < chosen_.size() && content_.timelines.size() < 2; ++i) {
       const ParallelLayout& layout = chosen_[i];
       if (layout.pipeline_parallel == 1) continue;
-      const auto schedule = schedule_of(layout);
+      const auto schedule = make_schedule(planned_.job, layout);
       if (!schedule) continue;
       const PieceCosts pieces =
           piece_costs(planned_.job, layout, planned_.cluster, planned_.profile);

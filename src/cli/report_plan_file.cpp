@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
+#include "cli/json_text.hpp"
 #include "cli/report_sources.hpp"
 #include "layout/layout_text.hpp"
 
@@ -67,7 +68,7 @@ Expected<std::monostate> add_plan_file(const std::string& path, ReportContent& c
     add_best_layouts(planned, best, content);
     add_plan_provenance(planned, content);
   } catch (const Json::exception& error) {
-    return Error{path, std::string("lacks what a plan has: ") + error.what(), std::string(remedy)};
+    return Error{path, "is not such a document: " + fault_text(error), std::string(remedy)};
   }
   content.provenance.emplace_back(message(content.language, "page.left_out"),
                                   message(content.language, "page.left_out_of_plan"));

@@ -2,12 +2,8 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <functional>
 #include <iterator>
-#include <utility>
 
-#include "base/number_text.hpp"
-#include "cli/table.hpp"
 #include "cost/stack_profile_file.hpp"
 #include "sweep/stored_runs.hpp"
 
@@ -53,23 +49,6 @@ std::string file_names_text(const std::vector<MeasuredRun>& runs) {
     text += names[i];
   }
   return text;
-}
-
-std::string reason_lines(const std::map<std::string, std::int64_t>& reasons) {
-  constexpr std::size_t most_reasons = 8;
-  std::vector<std::pair<std::string, std::int64_t>> sorted(reasons.begin(), reasons.end());
-  std::ranges::stable_sort(sorted, std::greater{}, &std::pair<std::string, std::int64_t>::second);
-  Table table{{{"", Align::right}, {""}}, {}};
-  std::int64_t others = 0;
-  for (std::size_t i = 0; i < sorted.size(); ++i) {
-    if (i < most_reasons) {
-      table.rows.push_back({grouped(sorted[i].second), sorted[i].first});
-    } else {
-      others += sorted[i].second;
-    }
-  }
-  if (others > 0) table.rows.push_back({grouped(others), "for other reasons (--json lists them)"});
-  return to_text(table, 4);
 }
 
 }  // namespace kumihimo

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,8 +23,5 @@ std::optional<StackProfile> read_stack_flag(const Flags& flags, std::string_view
 
 /// "validate: 550 rows of a.csv and b.csv".
 std::string file_names_text(const std::vector<MeasuredRun>& runs);
-
-/// Counts with their reasons, the largest first, at most eight of them and the rest in one line.
-std::string reason_lines(const std::map<std::string, std::int64_t>& reasons);
 
 }  // namespace kumihimo

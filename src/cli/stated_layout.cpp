@@ -1,5 +1,6 @@
 #include "cli/stated_layout.hpp"
 
+#include <algorithm>
 #include <array>
 #include <fmt/format.h>
 
@@ -17,8 +18,19 @@ bool states(const std::string& layout, const std::string& setting) {
   return parse_layout(layout).has_value() && !parse_layout(layout + " " + setting).has_value();
 }
 
+/// Whether the text names all that to_text() names of every layout, as what plan prints does: then
+/// the rest stands at ParallelLayout's own values, whatever the stack does.
+bool states_whole_layout(const std::string& text) {
+  constexpr std::array settings{"tp=1",           "pp=1",          "dp=1",
+                                "micro-batch=1",  "schedule=1f1b", "sp=true",
+                                "recompute=none", "zero=0",        "attention=flash2",
+                                "norm=fused",     "precision=bf16"};
+  return std::ranges::all_of(settings, [&](const char* s) { return states(text, s); });
+}
+
 /// What the layout's text leaves open, set as the stack does it: settings, a space before each.
 std::string stack_defaults(const std::string& text, const PlannedJob& planned) {
+  if (states_whole_layout(text)) return "";
   const FrameworkDefaults& defaults = planned.profile.defaults;
   const Expected<ParallelLayout> stated = parse_layout(text);
   const bool splits_layers = stated && stated->tensor_parallel > 1;
@@ -41,11 +53,10 @@ std::string stack_defaults(const std::string& text, const PlannedJob& planned) {
   }
   if (!states(text, "gradient-dtype=fp32")) {
     const Expected<ParallelLayout> layout = parse_layout(text + added);
-    const bool narrow = defaults.gradient_dtype != Precision::fp32 && layout &&
-                        element_bytes(layout->precision) <= 2;
-    if (narrow) {
-      added +=
-          fmt::format(" gradient-dtype={}", layout->precision == Precision::fp16 ? "fp16" : "bf16");
+    const Precision gradients =
+        layout ? default_gradient_dtype(layout->precision, planned.profile) : Precision::fp32;
+    if (gradients != Precision::fp32) {
+      added += fmt::format(" gradient-dtype={}", to_string(gradients));
     }
   }
   return added;
@@ -72,7 +83,7 @@ std::optional<ParallelLayout> whole_layout(std::string_view flag, const std::str
       planned.devices / replica <= max_degree) {
     layout.data_parallel = static_cast<int>(planned.devices / replica);
   }
-  if (layout.layer_split.empty()) {
+  if (layout.layer_split.empty() && !states_whole_layout(text)) {
     layout.layer_split =
         layer_split_of_space(layout, planned.job, planned.profile.defaults.layer_balance);
   }

@@ -18,7 +18,8 @@ namespace kumihimo {
 std::optional<std::int64_t> devices_stated(const std::string& text, Errors& faults);
 
 /// The layout, whole: what the text leaves open is set as the stack does it, which is added to the
-/// job's assumptions; dp follows from the devices. Whether it suits the job is for faults() to say.
+/// job's assumptions; dp follows from the devices. A text that to_text() made is that layout again.
+/// Whether it suits the job is for faults() to say.
 std::optional<ParallelLayout> whole_layout(std::string_view flag, const std::string& text,
                                            PlannedJob& planned, Errors& faults);
 

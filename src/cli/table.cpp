@@ -41,6 +41,36 @@ char32_t next_letter(std::string_view& text) {
   return letter;
 }
 
+std::vector<int> widths_of(const Table& table) {
+  std::vector<int> widths;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    int width = display_width(table.columns[i].title);
+    for (const auto& row : table.rows) {
+      if (i < row.size()) width = std::max(width, display_width(row[i]));
+    }
+    widths.push_back(width);
+  }
+  return widths;
+}
+
+/// `text` in pieces of at most `width` columns, cut at blanks; a longer word stays whole.
+std::vector<std::string> lines_of(const std::string& text, int width) {
+  std::vector<std::string> lines;
+  std::string line;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    if (!line.empty() && display_width(line) + 1 + display_width(word) > width) {
+      lines.push_back(std::move(line));
+      line.clear();
+    }
+    line += (line.empty() ? "" : " ") + word;
+    begin = end + 1;
+  }
+  lines.push_back(std::move(line));
+  return lines;
+}
+
 std::string line_of(const Table& table, const std::vector<std::string>& cells,
                     const std::vector<int>& widths, int indent) {
   std::string line(indent, ' ');
@@ -71,19 +101,59 @@ std::string padded(std::string_view text, int width, Align align) {
 std::string to_text(const Table& table, int indent) {
   std::vector<std::string> titles;
   for (const Column& column : table.columns) titles.push_back(column.title);
-  std::vector<int> widths;
-  for (std::size_t i = 0; i < titles.size(); ++i) {
-    int width = display_width(titles[i]);
-    for (const auto& row : table.rows) {
-      if (i < row.size()) width = std::max(width, display_width(row[i]));
-    }
-    widths.push_back(width);
-  }
+  const std::vector<int> widths = widths_of(table);
   const bool titled = std::any_of(titles.begin(), titles.end(),
                                   [](const std::string& title) { return !title.empty(); });
   std::string text = titled ? line_of(table, titles, widths, indent) : "";
   for (const auto& row : table.rows) text += line_of(table, row, widths, indent);
   return text;
+}
+
+int display_width(const Table& table) {
+  int width = 0;
+  for (const int column : widths_of(table)) width += column + (width > 0 ? 2 : 0);
+  return width;
+}
+
+std::string wrapped_text(Table table, int width, const std::vector<std::string>& spare) {
+  constexpr int indent = 2, narrowest = 16;
+  if (width == 0 || table.columns.empty()) return to_text(table, indent);
+  const int last_width = widths_of(table).back();
+  narrow(table, spare, width - indent + std::max(0, last_width - narrowest));
+  const int room = last_width - std::max(0, indent + display_width(table) - width);
+  if (room < narrowest) return to_text(table, indent);
+  std::vector<std::vector<std::string>> rows;
+  const std::size_t last = table.columns.size() - 1;
+  for (std::vector<std::string>& row : table.rows) {
+    if (row.size() <= last || display_width(row[last]) <= room) {
+      rows.push_back(std::move(row));
+      continue;
+    }
+    for (const std::string& line : lines_of(row[last], room)) {
+      row[last] = line;
+      rows.push_back(row);
+      std::fill(row.begin(), row.end(), "");
+    }
+  }
+  table.rows = std::move(rows);
+  return to_text(table, indent);
+}
+
+std::vector<std::string> narrow(Table& table, const std::vector<std::string>& titles, int width) {
+  std::vector<std::string> left_out;
+  for (const std::string& title : titles) {
+    if (width == 0 || display_width(table) <= width) break;
+    const auto column = std::find_if(table.columns.begin(), table.columns.end(),
+                                     [&](const Column& c) { return c.title == title; });
+    if (column == table.columns.end()) continue;
+    const auto place = column - table.columns.begin();
+    table.columns.erase(column);
+    for (std::vector<std::string>& row : table.rows) {
+      if (std::ssize(row) > place) row.erase(row.begin() + place);
+    }
+    left_out.push_back(title);
+  }
+  return left_out;
 }
 
 }  // namespace kumihimo

@@ -31,6 +31,7 @@ Terminal terminal_of(std::FILE* stream) {
   winsize size{};
   if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col >= narrowest) {
     terminal.width = size.ws_col;
+    terminal.wrap_width = size.ws_col;
   }
   return terminal;
 }

@@ -14,6 +14,7 @@ struct Terminal {
   bool colours = false;  ///< a terminal, and NO_COLOR is not set
   bool progress = false;
   int width = 100;
+  int wrap_width = 0;  ///< of a terminal, which breaks longer lines anywhere; 0: nothing does
 };
 
 Terminal terminal_of(std::FILE* stream);

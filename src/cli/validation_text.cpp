@@ -7,6 +7,7 @@
 
 #include "base/number_text.hpp"
 #include "cli/planner_json.hpp"
+#include "cli/reason_lines.hpp"
 #include "cli/run_options.hpp"
 #include "cli/table.hpp"
 
@@ -187,9 +188,10 @@ std::string validation_text(const ValidationReport& report, const Terminal& term
     text += fmt::format("  and {} smaller groups (--json lists them)\n",
                         grouped(static_cast<std::int64_t>(report.groups.size() - groups.size())));
   }
-  text += fmt::format("\n{} rows, {} used, {} skipped, in {} groups\n", grouped(report.rows),
+  text += fmt::format("\n{} rows, {} used, {} skipped, in {} group{}\n", grouped(report.rows),
                       grouped(report.used), grouped(report.rows - report.used),
-                      grouped(static_cast<std::int64_t>(report.groups.size())));
+                      grouped(static_cast<std::int64_t>(report.groups.size())),
+                      report.groups.size() == 1 ? "" : "s");
   text += totals_text(report);
   if (!report.skipped.empty()) text += "  skipped\n" + reason_lines(report.skipped);
   return text;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "layout/layout_text.hpp"
 #include "layout/names.hpp"
 
 namespace kumihimo {
@@ -14,15 +15,10 @@ std::string schedule_value(const ParallelLayout& layout) {
   return fmt::format("{} {}", name, layout.virtual_stages_per_rank);
 }
 
-std::string offload_value(const ParallelLayout& layout) {
-  std::string text;
-  const auto add = [&text](bool on, std::string_view name) {
-    if (on) text += (text.empty() ? "" : "+") + std::string(name);
-  };
-  add(layout.offload.optimizer, "optimizer");
-  add(layout.offload.activations, "activations");
-  add(layout.offload.weights, "weights");
-  return text.empty() ? "none" : text;
+/// What travels behind compute: "none", "dp", "tp", "dp+tp".
+std::string overlap_value(const ParallelLayout& layout) {
+  if (!layout.overlap_tensor_parallel) return layout.overlap_data_parallel ? "dp" : "none";
+  return layout.overlap_data_parallel ? "dp+tp" : "tp";
 }
 
 std::string zero_value(const ParallelLayout& layout) {
@@ -50,7 +46,8 @@ const std::vector<Knob>& further_knobs() {
       {"norm", [](L l) { return std::string(to_string(l.norm)); }},
       {"precision", [](L l) { return std::string(to_string(l.precision)); }},
       {"gradients", [](L l) { return std::string(to_string(l.gradient_dtype)); }},
-      {"offload", offload_value},
+      {"overlap", overlap_value},
+      {"offload", [](L l) { return to_text(l.offload); }},
   };
   return knobs;
 }

@@ -149,14 +149,6 @@ constexpr std::size_t setting_index(std::string_view key) {
   return index;
 }
 
-std::string offload_text(const Offload& offload) {
-  std::vector<std::string_view> parts;
-  if (offload.optimizer) parts.push_back("optimizer");
-  if (offload.activations) parts.push_back("activations");
-  if (offload.weights) parts.push_back("weights");
-  return fmt::format("{}", fmt::join(parts, "+"));
-}
-
 }  // namespace
 
 Expected<ParallelLayout> parse_layout(std::string_view text) {
@@ -177,7 +169,7 @@ Expected<ParallelLayout> parse_layout(std::string_view text) {
     begin = end;
 
     const std::size_t equals = part.find('=');
-    if (equals == std::string_view::npos) {
+    if (equals == std::string_view::npos || equals == 0) {
       errors.push_back({"layout", fmt::format("\"{}\" is not of the form key=value", part),
                         "write for example tp=8, without spaces around ="});
       continue;
@@ -203,6 +195,14 @@ Expected<ParallelLayout> parse_layout(std::string_view text) {
     layout.schedule = ScheduleKind::interleaved;
   }
   return layout;
+}
+
+std::string to_text(const Offload& offload) {
+  std::vector<std::string_view> parts;
+  if (offload.optimizer) parts.push_back("optimizer");
+  if (offload.activations) parts.push_back("activations");
+  if (offload.weights) parts.push_back("weights");
+  return parts.empty() ? "none" : fmt::format("{}", fmt::join(parts, "+"));
 }
 
 std::string to_text(const ParallelLayout& layout) {
@@ -232,7 +232,7 @@ std::string to_text(const ParallelLayout& layout) {
   if (layout.overlap_tensor_parallel != defaults.overlap_tensor_parallel) {
     add("overlap-tp", layout.overlap_tensor_parallel);
   }
-  if (layout.offload.any()) add("offload", offload_text(layout.offload));
+  if (layout.offload.any()) add("offload", to_text(layout.offload));
   if (!layout.layer_split.empty()) {
     add("layers", fmt::format("{}", fmt::join(layout.layer_split, "/")));
   }

@@ -23,6 +23,9 @@ Expected<ParallelLayout> parse_layout(std::string_view text);
 /// recompute, sp and zero are always named, other settings where they differ from the default.
 std::string to_text(const ParallelLayout& layout);
 
+/// "optimizer+weights", or "none".
+std::string to_text(const Offload& offload);
+
 /// "tp 2 · pp 2 · dp 16 · mb 1", with cp and vpp where they are not 1: for rows of a table.
 std::string short_text(const ParallelLayout& layout);
 

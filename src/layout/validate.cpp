@@ -293,10 +293,7 @@ void judge_states(const Subject& s, Judge& judge) {
                                         l.data_parallel, l.context_parallel, replicas),
                             fmt::format("use a divisor of {}, or 0 for all", replicas)};
              });
-  // fp8 layers hand on bf16, gradients included; tf32 is a mode of the multiplier, not a storage.
-  const Precision stored = l.precision == Precision::fp8    ? Precision::bf16
-                           : l.precision == Precision::tf32 ? Precision::fp32
-                                                            : l.precision;
+  const Precision stored = stored_as(l.precision);
   judge.rule(l.gradient_dtype == Precision::fp32 || l.gradient_dtype == stored,
              "gradient dtype does not go with the precision", [&] {
                return Error{"layout: gradient-dtype",

@@ -202,7 +202,7 @@ Cluster cluster_of(const MachineFigures& figures, int ranks, Bytes device_memory
   cluster.inter_node = cluster.intra_node;
   cluster.nics_per_node = 1;
   cluster.nic_bandwidth = figures.message_bandwidth;
-  cluster.host_memory = Bytes{1} << 20;
+  cluster.host_memory = std::max(Bytes{1} << 20, figures.memory);  // offloaded: beside its budget
   cluster.host_link_bandwidth = figures.core_bandwidth;
   cluster.sources.push_back(
       {{"device.memory", "device.memory_bandwidth", "device.peak", "host.memory",

@@ -354,6 +354,17 @@ Error syntax_error(std::string_view text, std::size_t byte, std::string_view whe
           "name a Hugging Face config.json"};
 }
 
+/// `what`: the library's, which quotes the number: "... number overflow parsing '1e400'".
+Error overflow_error(std::string_view what, std::string_view where) {
+  const std::size_t begin = what.find('\'') + 1, end = what.rfind('\'');
+  const bool quotes = begin > 0 && end > begin && end != std::string_view::npos;
+  constexpr std::size_t longest = 60;
+  const std::string_view number =
+      quotes ? what.substr(begin, std::min(end - begin, longest)) : "a number";
+  return {std::string(where), fmt::format("holds {}, beyond what a double can hold", number),
+          "correct it, or name a Hugging Face config.json"};
+}
+
 }  // namespace
 
 Expected<TransformerShape> parse_huggingface_config(std::string_view text, std::string_view where) {
@@ -362,9 +373,8 @@ Expected<TransformerShape> parse_huggingface_config(std::string_view text, std::
     root = Json::parse(text);
   } catch (const Json::parse_error& error) {
     return syntax_error(text, error.byte, where);
-  } catch (const Json::exception&) {
-    return Error{std::string(where), "holds a number beyond what a double can hold",
-                 "name a Hugging Face config.json"};
+  } catch (const Json::exception& error) {
+    return overflow_error(error.what(), where);
   }
   if (!root.is_object())
     return Error{std::string(where), fmt::format("holds {} instead of an object", show(root)),

@@ -115,6 +115,7 @@ constexpr Wording table[] = {
     {"page.what_if_in_all", "in all: {0}", "共通: {0}"},
     {"page.total_tokens", "tokens/s in all", "全体のトークン/秒"},
     {"page.gradients_dtype", "gradients in", "勾配の型"},
+    {"page.overlap", "overlap", "通信の重ね合わせ"},
     {"page.offload", "offload", "オフロード"},
     {"page.mfu_causal", "causal MFU", "因果 MFU"},
     {"page.bubble", "bubble", "バブル"},

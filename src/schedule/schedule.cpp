@@ -173,12 +173,26 @@ Errors schedule_faults(ScheduleKind kind, int pipeline_parallel, int virtual_sta
 
 }  // namespace
 
+std::int64_t num_micro_batches(const TrainingJob& job, const ParallelLayout& layout) {
+  return job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
+}
+
 bool is_playable(ScheduleKind kind, int pipeline_parallel, int virtual_stages_per_rank,
                  std::int64_t num_micro_batches) {
   // Divided rather than multiplied: three ints may overflow 64 bits.
   const std::int64_t passes = kind == ScheduleKind::zb_h1 ? 3 : 2;
   const std::int64_t stages = std::int64_t{pipeline_parallel} * virtual_stages_per_rank;
   return num_micro_batches <= max_schedule_actions / passes / stages;
+}
+
+bool is_playable(const TrainingJob& job, const ParallelLayout& layout) {
+  return is_playable(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
+                     num_micro_batches(job, layout));
+}
+
+Expected<Schedule> make_schedule(const TrainingJob& job, const ParallelLayout& layout) {
+  return make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
+                       static_cast<int>(num_micro_batches(job, layout)));
 }
 
 Expected<Schedule> make_schedule(ScheduleKind kind, int pipeline_parallel,

@@ -44,9 +44,16 @@ struct Schedule {
 /// 32 Mi actions are 384 MiB: a pipeline of 128 ranks with 8 chunks and 16,000 micro-batches.
 inline constexpr std::int64_t max_schedule_actions = std::int64_t{1} << 25;
 
+/// Micro-batches that every replica runs in a step. Requires dp x micro-batch to divide the global
+/// batch, as a valid layout's does.
+std::int64_t num_micro_batches(const TrainingJob& job, const ParallelLayout& layout);
+
 /// Whether a schedule has at most max_schedule_actions. Requires positive numbers.
 bool is_playable(ScheduleKind kind, int pipeline_parallel, int virtual_stages_per_rank,
                  std::int64_t num_micro_batches);
+
+/// The same of a valid layout's schedule.
+bool is_playable(const TrainingJob& job, const ParallelLayout& layout);
 
 /// Builds the schedule of `kind`.
 /// GPipe: Huang et al. 2018, arXiv:1811.06965. 1F1B and its interleaved form: Narayanan et al.
@@ -56,6 +63,9 @@ bool is_playable(ScheduleKind kind, int pipeline_parallel, int virtual_stages_pe
 /// Refuses more than max_schedule_actions.
 Expected<Schedule> make_schedule(ScheduleKind kind, int pipeline_parallel,
                                  int virtual_stages_per_rank, int num_micro_batches);
+
+/// The schedule of a valid layout.
+Expected<Schedule> make_schedule(const TrainingJob& job, const ParallelLayout& layout);
 
 /// The largest number of micro-batch chunks whose forward has run and whose activations are still
 /// held (until backward, or backward_weight), for every rank.

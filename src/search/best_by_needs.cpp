@@ -1,12 +1,11 @@
 #include "search/best_by_needs.hpp"
 
 #include <algorithm>
-#include <limits>
-#include <thread>
 
 #include "layout/canonical.hpp"
 #include "search/layout_index.hpp"
 #include "search/layout_judge.hpp"
+#include "search/layout_order.hpp"
 #include "search/memory_limit.hpp"
 #include "search/parallel.hpp"
 
@@ -25,7 +24,7 @@ struct Candidate {
 
 /// Layouts of a block that fit.
 std::vector<Candidate> candidates_of_block(const LayoutIndex& index, const NeedsOf& needs_of,
-                                           double memory_limit, std::int64_t first,
+                                           const MemoryLimits& limits, std::int64_t first,
                                            std::int64_t last, LayoutJudge& judge) {
   std::vector<Candidate> found;
   for (std::int64_t number = first; number < last; ++number) {
@@ -36,28 +35,23 @@ std::vector<Candidate> candidates_of_block(const LayoutIndex& index, const Needs
     const std::optional<Needs> needs = needs_of(layout);
     if (!needs) continue;
     const LayoutEstimate estimated = judge.estimate(layout, *entry.shape);
-    if (estimated.fullest.total() > memory_limit) continue;
+    if (!limits.allow(estimated.fullest.total(), estimated.host_bytes_of_node)) continue;
     found.push_back({estimated.least_step_s, number, *needs});
   }
   return found;
 }
 
-int thread_count(const SearchRequest& request) {
-  if (request.threads > 0) return request.threads;
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
 std::vector<Candidate> all_candidates(const SearchRequest& request, const LayoutIndex& index,
                                       const NeedsOf& needs_of) {
-  const int threads = thread_count(request);
+  const int threads = thread_count(request.threads);
   std::vector<LayoutJudge> judges(static_cast<std::size_t>(threads), LayoutJudge(request));
   const std::int64_t blocks = (index.size() + block_size - 1) / block_size;
   std::vector<std::vector<Candidate>> found(static_cast<std::size_t>(blocks));
-  const double limit = memory_limit(request);
+  const MemoryLimits limits = memory_limits(request);
   for_each_in_parallel(blocks, threads, [&](int worker, std::int64_t block) {
     const std::int64_t first = block * block_size;
     found[static_cast<std::size_t>(block)] = candidates_of_block(
-        index, needs_of, limit, first, std::min(first + block_size, index.size()),
+        index, needs_of, limits, first, std::min(first + block_size, index.size()),
         judges[static_cast<std::size_t>(worker)]);
   });
   std::vector<Candidate> all;
@@ -66,27 +60,6 @@ std::vector<Candidate> all_candidates(const SearchRequest& request, const Layout
   }
   std::ranges::sort(all);
   return all;
-}
-
-/// Orders layouts as search() does.
-struct Order {
-  double step_s = std::numeric_limits<double>::infinity();
-  int tensor_parallel = 0, pipeline_parallel = 0, context_parallel = 0;
-  int virtual_stages_per_rank = 0, zero_stage = 0;
-  std::int64_t index = 0;
-
-  auto operator<=>(const Order&) const = default;
-};
-
-Order order_of(const RankedLayout& ranked, std::int64_t index) {
-  const ParallelLayout& layout = ranked.layout;
-  return {ranked.prediction.step_s,
-          layout.tensor_parallel,
-          layout.pipeline_parallel,
-          layout.context_parallel,
-          layout.virtual_stages_per_rank,
-          layout.zero_stage,
-          index};
 }
 
 }  // namespace
@@ -99,12 +72,12 @@ BestByNeeds best_by_needs(const SearchRequest& request, int things, const NeedsO
 
   BestByNeeds result;
   result.best.assign(std::size_t{all} + 1, -1);
-  std::vector<Order> orders(result.best.size());
+  std::vector<LayoutOrder> orders(result.best.size());
   for (const Candidate& candidate : all_candidates(request, index, needs_of)) {
-    if (candidate.least_step_s > orders[candidate.needs].step_s) continue;
+    if (candidate.least_step_s > orders[candidate.needs].score) continue;
     RankedLayout ranked{canonical(index.at(candidate.index).layout), {}};
     ranked.prediction = predict(request.job, ranked.layout, request.cluster, request.profile);
-    const Order order = order_of(ranked, candidate.index);
+    const LayoutOrder order(ranked.prediction.step_s, ranked.layout, candidate.index);
     const auto number = static_cast<std::int32_t>(result.layouts.size());
     bool used = false;
     // Every superset of the needs: add bits that are missing, in the usual way.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "layout/validate.hpp"
+
 namespace kumihimo {
 namespace {
 
@@ -35,6 +37,64 @@ std::vector<ScheduleChoice> schedule_choices(const std::vector<ScheduleChoice>& 
   return choices;
 }
 
+/// Values of one flag that no layout can have are a mistake in it; but some of a list may be idle.
+class ValueJudge {
+ public:
+  ValueJudge(const SearchRequest& request, Errors& faults) : request_(request), faults_(faults) {}
+
+  /// `setting`: where faults() says that a layout is wrong by this knob alone.
+  template <class Value>
+  void judge(std::string_view flag, std::string_view setting, Value ParallelLayout::*knob,
+             const std::vector<Value>& wanted) {
+    Errors found;
+    for (const Value& value : wanted) {
+      ParallelLayout probe;
+      probe.precision = request_.space.precision.front();
+      probe.*knob = value;
+      const Errors all = kumihimo::faults(probe, request_.job, request_.cluster, probe.devices());
+      const auto fault = std::ranges::find(all, setting, &Error::where);
+      if (fault == all.end()) return;
+      found.push_back({std::string(flag), fault->what, fault->fix});
+    }
+    faults_.insert(faults_.end(), found.begin(), found.end());
+  }
+
+ private:
+  const SearchRequest& request_;
+  Errors& faults_;
+};
+
+/// Whether tp x pp x cp (x dp) of some values in the space makes up the devices.
+bool fills_devices(const SearchSpace& space, std::int64_t devices) {
+  for (const int tp : space.tensor_parallel) {
+    for (const int pp : space.pipeline_parallel) {
+      for (const int cp : space.context_parallel) {
+        const std::int64_t replica = std::int64_t{tp} * pp * cp;
+        if (devices % replica != 0) continue;
+        if (space.data_parallel.empty() ||
+            std::ranges::count(space.data_parallel, devices / replica) > 0) {
+          return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+void judge_degrees(const SearchRequest& request, const Constraints& wanted, Errors& faults) {
+  if (fills_devices(request.space, request.devices)) return;
+  std::string flags;
+  const auto name = [&flags](const char* flag, const std::vector<int>& values) {
+    if (!values.empty()) flags += (flags.empty() ? "" : ", ") + std::string(flag);
+  };
+  name("--tp", wanted.tensor_parallel);
+  name("--pp", wanted.pipeline_parallel);
+  name("--cp", wanted.context_parallel);
+  name("--dp", wanted.data_parallel);
+  faults.push_back({flags, fmt::format("no tp x pp x cp x dp makes up {} devices", request.devices),
+                    fmt::format("give divisors of {}", request.devices)});
+}
+
 }  // namespace
 
 void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults) {
@@ -56,6 +116,7 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
   narrow(space.recompute, wanted.recompute);
   narrow(space.sequence_parallel, wanted.sequence_parallel);
   narrow(space.zero_stage, wanted.zero_stage);
+  narrow(space.zero_group, wanted.zero_group);
   narrow(space.attention, wanted.attention);
   narrow(space.norm, wanted.norm);
   narrow(space.precision, wanted.precision);
@@ -64,6 +125,9 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
   for (const Precision precision : space.precision) {
     space.gradient_dtype.push_back(default_gradient_dtype(precision, request.profile));
   }
+  narrow(space.gradient_dtype, wanted.gradient_dtype);
+  narrow(space.overlap_data_parallel, wanted.overlap_data_parallel);
+  narrow(space.overlap_tensor_parallel, wanted.overlap_tensor_parallel);
   narrow(space.offload, wanted.offload);
   if (space.schedules.empty()) {
     faults.push_back({"--virtual-stages", "suits none of the schedules",
@@ -72,12 +136,33 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
 
   request.max_memory_bytes = wanted.max_memory_bytes.value_or(request.max_memory_bytes);
   request.min_fits_probability = wanted.min_fits_probability.value_or(request.min_fits_probability);
-  request.objective = wanted.objective.value_or(request.objective);
+  // By MFU, each precision's over its own peak, fp32 would lead before bf16: unasked, speed
+  // decides.
+  const Objective unasked = space.precision.size() > 1 ? Objective::step_time : request.objective;
+  request.objective = wanted.objective.value_or(unasked);
   request.threads = wanted.threads.value_or(request.threads);
   if (request.objective == Objective::cost && !request.cluster.price_per_device_hour) {
     faults.push_back({"--price", "is missing: " + request.cluster.name + " states no price",
                       "--objective cost needs it, such as --price 2.10USD"});
   }
+}
+
+void judge_constraints(const SearchRequest& request, const Constraints& wanted, Errors& faults) {
+  using L = ParallelLayout;
+  ValueJudge judge(request, faults);
+  judge.judge("--tp", "layout: tp", &L::tensor_parallel, wanted.tensor_parallel);
+  judge.judge("--pp", "layout: pp", &L::pipeline_parallel, wanted.pipeline_parallel);
+  judge.judge("--cp", "layout: cp", &L::context_parallel, wanted.context_parallel);
+  judge.judge("--micro-batch-size", "layout: micro-batch", &L::micro_batch_size,
+              wanted.micro_batch_size);
+  judge.judge("--attention", "layout: attention", &L::attention, wanted.attention);
+  judge.judge("--precision", "layout: precision", &L::precision, wanted.precision);
+  if (request.space.precision.size() == 1) {
+    judge.judge("--gradient-dtype", "layout: gradient-dtype", &L::gradient_dtype,
+                wanted.gradient_dtype);
+  }
+  judge.judge("--offload", "layout: offload", &L::offload, wanted.offload);
+  if (faults.empty()) judge_degrees(request, wanted, faults);
 }
 
 }  // namespace kumihimo

@@ -19,14 +19,18 @@ struct Constraints {
   std::vector<Recompute> recompute;
   std::vector<bool> sequence_parallel;
   std::vector<int> zero_stage;
+  std::vector<int> zero_group;
   std::vector<AttentionKernel> attention;
   std::vector<NormKernel> norm;
   std::vector<Precision> precision;
+  std::vector<Precision> gradient_dtype;
+  std::vector<bool> overlap_data_parallel;
+  std::vector<bool> overlap_tensor_parallel;
   std::vector<Offload> offload;
   std::optional<double> max_memory_bytes;
   std::optional<double> min_fits_probability;
-  std::optional<Objective> objective;
-  std::optional<double> tokens;  ///< to train in all, for Objective::total_time
+  std::optional<Objective> objective;  ///< else MFU, or step time where precisions compete
+  std::optional<double> tokens;        ///< to train in all, for Objective::total_time
   std::optional<int> threads;
 };
 
@@ -34,5 +38,10 @@ struct Constraints {
 /// wanted, and its limits. Adds to `faults` what they make impossible, under the names of the flags
 /// that set them; request_faults() is left to the caller.
 void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults);
+
+/// Adds to `faults` flags by which no layout of the constrained request can run, however the others
+/// stand: a kernel that the device lacks, degrees that do not make up the devices. A search would
+/// say so too, after the fact and without a remedy.
+void judge_constraints(const SearchRequest& request, const Constraints& wanted, Errors& faults);
 
 }  // namespace kumihimo

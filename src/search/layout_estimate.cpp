@@ -22,6 +22,8 @@
 
 #include "cluster/topology.hpp"
 #include "layout/layer_split.hpp"
+#include "layout/rank_mapping.hpp"
+#include "simulator/host_memory.hpp"
 
 namespace kumihimo {
 namespace {
@@ -123,6 +125,13 @@ bool wraps_alike(const PipelineShape& shape, const ParallelLayout& layout, const
   return kinds == layout.pipeline_parallel || nodes(kinds) == nodes(layout.pipeline_parallel);
 }
 
+/// Whether alike ranks hold as many bytes on the host as the first of them, or each has nodes of
+/// its own, of which that one's are the fullest.
+bool fills_hosts_alike(const ParallelLayout& layout, const Cluster& cluster) {
+  return !layout.offload.activations ||
+         stride(layout, Axis::pipeline) % cluster.devices_per_node == 0;
+}
+
 }  // namespace
 
 double least_step_seconds(const StepCost& step, const std::vector<RankSegment>& segments,
@@ -153,7 +162,8 @@ double least_step_seconds(const StepCost& step, const std::vector<RankSegment>& 
 LayoutEstimate estimate(const PieceCosts& pieces, const PipelineShape& shape,
                         const TrainingJob& job, const ParallelLayout& layout,
                         const Cluster& cluster, const StackProfile& profile) {
-  if (!wraps_alike(shape, layout, cluster)) {
+  const bool whole = std::ssize(shape.segments) == layout.pipeline_parallel;
+  if (!whole && !(wraps_alike(shape, layout, cluster) && fills_hosts_alike(layout, cluster))) {
     return estimate(pieces, whole_pipeline(stage_layers(layout, job), layout.pipeline_parallel),
                     job, layout, cluster, profile);
   }
@@ -173,12 +183,15 @@ LayoutEstimate estimate(const PieceCosts& pieces, const PipelineShape& shape,
                                        layout.virtual_stages_per_rank,
                                        static_cast<int>(step.num_micro_batches), segment.first));
   }
-  double most = -1;
-  for (const MemoryUse& use : peak_memory(step, in_flight, waiting, layout, profile)) {
-    if (use.total() > most) {
-      most = use.total();
-      result.fullest = use;
+  const std::vector<MemoryUse> memory = peak_memory(step, in_flight, waiting, layout, profile);
+  result.fullest = *std::ranges::max_element(memory, {}, &MemoryUse::total);
+  if (layout.offload.any()) {
+    std::vector<double> host_bytes;
+    for (std::size_t i = 0; i < memory.size(); ++i) {
+      host_bytes.insert(host_bytes.end(), static_cast<std::size_t>(shape.segments[i].ranks()),
+                        memory[i].host);
     }
+    result.host_bytes_of_node = fullest_node_host_bytes(host_bytes, layout, cluster);
   }
   return result;
 }

@@ -7,8 +7,9 @@ namespace kumihimo {
 
 /// What can be said of a layout without playing its schedule.
 struct LayoutEstimate {
-  double least_step_s = 0;  ///< a lower bound of predict()'s step_s
-  MemoryUse fullest;        ///< exactly what predict() gives for its fullest rank
+  double least_step_s = 0;        ///< a lower bound of predict()'s step_s
+  MemoryUse fullest;              ///< exactly what predict() gives for its fullest rank
+  double host_bytes_of_node = 0;  ///< exactly what predict() gives
 };
 
 /// Requires a valid, canonical layout; `shape` is that of its layers, `pieces` piece_costs().

@@ -11,10 +11,7 @@ std::optional<std::string_view> LayoutJudge::fault_of(const ParallelLayout& layo
   if (const auto fault = first_fault(layout, job, request_.cluster, request_.devices)) {
     return fault;
   }
-  const std::int64_t micro_batches =
-      job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-  if (!is_playable(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                   micro_batches)) {
+  if (!is_playable(job, layout)) {
     return "too many micro-batches to simulate";
   }
   return std::nullopt;

@@ -48,7 +48,12 @@ std::size_t largest_memory_category(const MemoryUse& use) {
   return largest;
 }
 
-double memory_limit(const SearchRequest& request) {
+double MemoryLimits::demand(double device_peak_bytes, double host_bytes_of_node) const {
+  const double of_device = device_peak_bytes / device_bytes;
+  return host_bytes_of_node > 0 ? std::max(of_device, host_bytes_of_node / host_bytes) : of_device;
+}
+
+MemoryLimits memory_limits(const SearchRequest& request) {
   const double probability = request.min_fits_probability;
   double limit = request.max_memory_bytes;
   if (probability > 0) {
@@ -56,11 +61,15 @@ double memory_limit(const SearchRequest& request) {
     limit = std::min(limit, static_cast<double>(request.cluster.device.memory) *
                                 std::exp(-z * request.profile.memory_residual));
   }
-  return limit;
+  return {limit, static_cast<double>(request.cluster.host_memory)};
 }
 
 bool fits(const Prediction& prediction, const SearchRequest& request) {
-  return prediction.peak_memory_bytes <= memory_limit(request);
+  return memory_limits(request).allow(prediction.peak_memory_bytes, prediction.host_bytes_of_node);
+}
+
+bool fits_host(const Prediction& prediction, const Cluster& cluster) {
+  return prediction.host_bytes_of_node <= static_cast<double>(cluster.host_memory);
 }
 
 LargestMemory largest_memory_category(const Prediction& prediction) {

@@ -45,6 +45,11 @@ std::string memory_reason(const Prediction& prediction, const SearchRequest& req
       fmt::format("needs {} of {}, {} of them {}", format_bytes(prediction.peak_memory_bytes),
                   format_bytes(allowed), format_bytes(largest.bytes), largest.name);
   if (prediction.peak_memory_bytes > allowed) return needs;
+  if (!fits_host(prediction, request.cluster)) {
+    return fmt::format("needs {} of the {} of a node's host memory",
+                       format_bytes(prediction.host_bytes_of_node),
+                       format_bytes(static_cast<double>(request.cluster.host_memory)));
+  }
   return fmt::format("{}: fits with a probability of {:.0f} %", needs,
                      100 * prediction.fits_probability);
 }
@@ -152,6 +157,12 @@ class Neighbourhood {
     for (const int stage : next_to(layout_.zero_stage, 0, 3)) {
       set("zero", &ParallelLayout::zero_stage, stage);
     }
+    const int replicas = layout_.data_parallel * layout_.context_parallel;
+    const int group = layout_.zero_group > 0 ? layout_.zero_group : replicas;
+    for (const int ranks : nearest_divisors(replicas, group)) {
+      if (ranks == 1) continue;  // which is ZeRO stage 0
+      set("zero-group", &ParallelLayout::zero_group, ranks == replicas ? 0 : ranks);
+    }
   }
 
   void add_kernels() {
@@ -169,18 +180,12 @@ class Neighbourhood {
           [&](ParallelLayout& l) {
             l.precision = precision;
             // Narrow gradients are of the layers' own type.
-            const auto is_16bit = [](Precision p) { return element_bytes(p) == 2; };
-            if (l.gradient_dtype == Precision::fp32) return;
-            l.gradient_dtype = !is_16bit(precision)          ? Precision::fp32
-                               : precision == Precision::fp8 ? Precision::bf16
-                                                             : precision;
+            if (l.gradient_dtype != Precision::fp32) l.gradient_dtype = stored_as(precision);
           });
     }
-    const Precision narrow = layout_.precision == Precision::fp8     ? Precision::bf16
-                             : element_bytes(layout_.precision) == 2 ? layout_.precision
-                                                                     : Precision::fp32;
+    const Precision stored = stored_as(layout_.precision);
     set("gradient-dtype", &ParallelLayout::gradient_dtype,
-        layout_.gradient_dtype == Precision::fp32 ? narrow : Precision::fp32);
+        layout_.gradient_dtype == Precision::fp32 ? stored : Precision::fp32);
     set("overlap-dp", &ParallelLayout::overlap_data_parallel, !layout_.overlap_data_parallel);
     set("overlap-tp", &ParallelLayout::overlap_tensor_parallel, !layout_.overlap_tensor_parallel);
     const auto offload = [&](const char* what, bool Offload::*part) {
@@ -197,7 +202,8 @@ class Neighbourhood {
     const bool same_stages = layout.pipeline_parallel == layout_.pipeline_parallel &&
                              layout.virtual_stages_per_rank == layout_.virtual_stages_per_rank;
     if (same_stages) return;
-    layout.layer_split = layer_split_of_space(layout, request_.job, request_.space.layer_balance);
+    layout.layer_split =
+        layer_split_of_space(layout, request_.job, request_.profile.defaults.layer_balance);
   }
 
   void judge(Neighbour& neighbour) const {
@@ -208,11 +214,7 @@ class Neighbourhood {
       if (!error.fix.empty()) neighbour.reason += ": " + error.fix;
     }
     if (!neighbour.reason.empty()) return;
-    const std::int64_t micro_batches =
-        request_.job.global_batch_size /
-        (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-    if (!is_playable(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                     micro_batches)) {
+    if (!is_playable(request_.job, layout)) {
       neighbour.reason = "too many micro-batches to simulate";
       return;
     }

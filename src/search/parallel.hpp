@@ -10,6 +10,12 @@
 
 namespace kumihimo {
 
+/// The threads asked for, or one for each core where that is 0.
+inline int thread_count(int asked_for) {
+  if (asked_for > 0) return asked_for;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
 /// Calls work(worker, item) once for every item from 0 to items - 1, on `threads` threads numbered
 /// by `worker`; which thread takes which item is not determined. The caller's thread is worker 0.
 /// If a call throws, no further items are begun and the first exception is thrown here.

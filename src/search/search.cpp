@@ -14,12 +14,11 @@
 #include <atomic>
 #include <mutex>
 #include <string_view>
-#include <thread>
-#include <tuple>
 
 #include "layout/canonical.hpp"
 #include "search/layout_index.hpp"
 #include "search/layout_judge.hpp"
+#include "search/layout_order.hpp"
 #include "search/memory_limit.hpp"
 #include "search/parallel.hpp"
 
@@ -49,17 +48,12 @@ struct Simulated {
   std::int64_t index = 0;
   RankedLayout ranked;
 
-  auto order() const {
-    const ParallelLayout& layout = ranked.layout;
-    return std::tuple(score, layout.tensor_parallel, layout.pipeline_parallel,
-                      layout.context_parallel, layout.virtual_stages_per_rank, layout.zero_stage,
-                      index);
-  }
+  LayoutOrder order() const { return {score, ranked.layout, index}; }
 };
 
-/// A layout by number, with what its fullest rank needs.
+/// A layout by number, with the share that it needs of the memory allowed.
 struct Demand {
-  double bytes = std::numeric_limits<double>::infinity();
+  double share = std::numeric_limits<double>::infinity();
   std::int64_t index = 0;
 
   auto operator<=>(const Demand&) const = default;
@@ -70,6 +64,7 @@ struct Judgement {
   std::int64_t twins = 0, unfit = 0;
   std::map<std::string_view, std::int64_t> invalid;
   std::array<std::int64_t, number_of_memory_categories> unfit_categories{};
+  std::int64_t unfit_host = 0;
   std::vector<Candidate> fitting;
   std::vector<Candidate> too_large;
   Demand smallest;  ///< of those that are too large
@@ -81,6 +76,7 @@ struct Judgement {
     for (std::size_t i = 0; i < unfit_categories.size(); ++i) {
       unfit_categories[i] += other.unfit_categories[i];
     }
+    unfit_host += other.unfit_host;
     fitting.insert(fitting.end(), other.fitting.begin(), other.fitting.end());
     too_large.insert(too_large.end(), other.too_large.begin(), other.too_large.end());
     smallest = std::min(smallest, other.smallest);
@@ -91,7 +87,7 @@ struct Judgement {
 class Judge {
  public:
   Judge(const SearchRequest& request, const LayoutIndex& index)
-      : request_(request), index_(index), limit_(memory_limit(request)), judge_(request) {}
+      : request_(request), index_(index), limits_(memory_limits(request)), judge_(request) {}
 
   void judge(std::int64_t number, Judgement& judgement) {
     const LayoutIndex::Entry entry = index_.at(number);
@@ -107,20 +103,26 @@ class Judge {
     }
     const LayoutEstimate estimated = judge_.estimate(layout, *entry.shape);
     const Candidate candidate{estimated.least_step_s * score_per_second(layout, request_), number};
-    if (estimated.fullest.total() <= limit_) {
+    const double device_bytes = estimated.fullest.total();
+    if (limits_.allow(device_bytes, estimated.host_bytes_of_node)) {
       judgement.fitting.push_back(candidate);
-    } else {
-      ++judgement.unfit;
-      ++judgement.unfit_categories[largest_memory_category(estimated.fullest)];
-      judgement.too_large.push_back(candidate);
-      judgement.smallest = std::min(judgement.smallest, Demand{estimated.fullest.total(), number});
+      return;
     }
+    ++judgement.unfit;
+    if (device_bytes <= limits_.device_bytes) {
+      ++judgement.unfit_host;
+    } else {
+      ++judgement.unfit_categories[largest_memory_category(estimated.fullest)];
+    }
+    judgement.too_large.push_back(candidate);
+    const Demand demand{limits_.demand(device_bytes, estimated.host_bytes_of_node), number};
+    judgement.smallest = std::min(judgement.smallest, demand);
   }
 
  private:
   const SearchRequest& request_;
   const LayoutIndex& index_;
-  const double limit_;
+  const MemoryLimits limits_;
   LayoutJudge judge_;
 };
 
@@ -164,9 +166,7 @@ class Searcher {
         stop_(std::move(stop)),
         progress_(progress),
         index_(request.space, request.job, request.devices),
-        threads_(request.threads > 0
-                     ? request.threads
-                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
+        threads_(thread_count(request.threads)),
         judges_(static_cast<std::size_t>(threads_), Judge(request, index_)),
         best_(request.limit) {}
 
@@ -221,6 +221,9 @@ class Searcher {
     for (std::size_t i = 0; i < number_of_memory_categories; ++i) {
       if (slice.unfit_categories[i] == 0) continue;
       result_.unfit_categories[std::string(memory_category_name(i))] += slice.unfit_categories[i];
+    }
+    if (slice.unfit_host > 0) {
+      result_.unfit_categories[std::string(host_memory_name)] += slice.unfit_host;
     }
   }
 

@@ -29,8 +29,8 @@ struct SearchRequest {
 
   Objective objective = Objective::mfu;
   int limit = 10;  ///< layouts to return
-  /// A layout counts as fitting if it does so with this probability, and its fullest rank is
-  /// predicted to use no more than max_memory_bytes.
+  /// A layout counts as fitting if it does so with this probability, its fullest rank is predicted
+  /// to use no more than max_memory_bytes, and the hosts hold what it offloads.
   double min_fits_probability = 0.5;
   double max_memory_bytes = std::numeric_limits<double>::infinity();
   int threads = 0;  ///< 0: one for each core. The result does not depend on it
@@ -65,12 +65,13 @@ struct SearchResult {
   std::int64_t pruned = 0;
 
   std::map<std::string, std::int64_t> invalid_reasons;  ///< first_fault's phrase -> layouts
-  /// "activations", "weights", ...: the largest category on the fullest rank -> layouts.
+  /// "activations", "weights", ...: the largest category on the fullest rank -> layouts; "host
+  /// memory" where the device holds its part, and the host not the offloaded one.
   std::map<std::string, std::int64_t> unfit_categories;
 
   /// The layout that would be the best if memory did not count, where it does not fit.
   std::optional<RankedLayout> best_unfit;
-  /// If nothing fits: the layout whose fullest rank needs least.
+  /// If nothing fits: the layout that needs least of what is allowed.
   std::optional<RankedLayout> smallest_unfit;
 };
 
@@ -83,8 +84,12 @@ struct SearchResult {
 SearchResult search(const SearchRequest& request, std::stop_token stop = {},
                     const SearchProgress& progress = {});
 
-/// Whether a layout with that prediction fits under the request's limits.
+/// Whether a layout with that prediction fits under the request's limits, offloaded states in the
+/// hosts included.
 bool fits(const Prediction& prediction, const SearchRequest& request);
+
+/// Whether the hosts hold the offloaded states.
+bool fits_host(const Prediction& prediction, const Cluster& cluster);
 
 /// The largest category of the fullest rank ("activations") and its bytes.
 struct LargestMemory {

@@ -82,9 +82,7 @@ Precision default_precision(const Device& device, const StackProfile& profile) {
 
 Precision default_gradient_dtype(Precision precision, const StackProfile& profile) {
   if (profile.defaults.gradient_dtype == Precision::fp32) return Precision::fp32;
-  return precision == Precision::fp8    ? Precision::bf16
-         : precision == Precision::tf32 ? Precision::fp32
-                                        : precision;
+  return stored_as(precision);
 }
 
 SearchSpace default_space(const TrainingJob& job, const Cluster& cluster, std::int64_t devices,

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/parameters.hpp"
+#include "simulator/host_memory.hpp"
 
 namespace kumihimo {
 namespace {
@@ -38,6 +39,11 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
   for (const MemoryUse& use : result.memory) {
     result.peak_memory_bytes = std::max(result.peak_memory_bytes, use.total());
   }
+  if (layout.offload.any()) {
+    std::vector<double> host_bytes;
+    for (const MemoryUse& use : result.memory) host_bytes.push_back(use.host);
+    result.host_bytes_of_node = fullest_node_host_bytes(host_bytes, layout, cluster);
+  }
   result.step_s = played.step_s;
   result.bubble_fraction = played.bubble_fraction();
   double communication = 0;
@@ -69,11 +75,7 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
 Prediction predict(const TrainingJob& job, const ParallelLayout& layout, const Cluster& cluster,
                    const StackProfile& profile) {
   const PieceCosts pieces = piece_costs(job, layout, cluster, profile);
-  const std::int64_t micro_batches =
-      job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-  const auto schedule =
-      make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                    static_cast<int>(micro_batches));
+  const auto schedule = make_schedule(job, layout);
   return predict(pieces, *schedule, job, layout, cluster, profile);
 }
 

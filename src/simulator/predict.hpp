@@ -19,6 +19,7 @@ struct Prediction {
   std::vector<MemoryUse> memory;      ///< peak, by pipeline rank
   double peak_memory_bytes = 0;       ///< of the fullest rank
   double fits_probability = 0;        ///< that the fullest rank stays within the device's memory
+  double host_bytes_of_node = 0;      ///< offloaded states on the fullest node's host
   double error_band = 0;              ///< one standard deviation of log step time
 };
 

@@ -47,10 +47,7 @@ Candidate make_candidate(const TrainingJob& job, const ParallelLayout& layout,
   run.layout = layout;
   run.stated = {true, true, true, true, true, true, true, true, true, true, true, true};
   candidate.cluster = cluster;
-  const std::int64_t micro_batches =
-      job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-  auto schedule = make_schedule(layout.schedule, layout.pipeline_parallel,
-                                layout.virtual_stages_per_rank, static_cast<int>(micro_batches));
+  auto schedule = make_schedule(job, layout);
   if (schedule) {
     candidate.schedule = std::move(*schedule);
   } else {

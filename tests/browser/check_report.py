@@ -232,6 +232,7 @@ def plan_as_set(program, folder, settings):
         cluster, count = re.subn(pattern, rf'\1"{value}"', cluster, count=1, flags=re.DOTALL)
         if count != 1:
             sys.exit(f"two-nodes.toml lacks {pattern}")
+    cluster = re.sub(r'price_per_hour = "[^"]*"\n', "", cluster)  # the page shows no cost
     path = folder / "what_if.toml"
     path.write_text(cluster)
     job = JOB[: JOB.index("--seq-length")]

@@ -99,6 +99,9 @@ TEST(AdviseSubsets, EverySetGainsWhatItsOwnSearchFinds) {
     own.space.schedules = {{}};
     request.current = cases.layout(own);
     request.current.attention = AttentionKernel::flash1;
+    // Knobs that a layout without replicas, or without a tensor group, leaves without effect.
+    if (repeat % 4 == 0) request.current.zero_stage = 1;
+    if (repeat % 5 == 0) request.current.overlap_data_parallel = false;
     request.current.layer_split =
         layer_split_of_space(request.current, request.job, request.profile.defaults.layer_balance);
     if (!is_valid(request.current, request.job, request.cluster, request.devices)) continue;

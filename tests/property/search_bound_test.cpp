@@ -46,6 +46,7 @@ TEST(SearchBound, IsNeverAboveTheStepTimeAndSeldomFarBelow) {
 
 TEST(SearchBound, MemoryIsTheFullestRanks) {
   SearchCases cases(2);
+  int offloaded = 0;
   for (int i = 0; i < 4000; ++i) {
     const SearchRequest request = cases.request();
     ParallelLayout layout = cases.layout(request);
@@ -53,8 +54,12 @@ TEST(SearchBound, MemoryIsTheFullestRanks) {
         layer_split_of_space(layout, request.job, static_cast<LayerBalance>(cases.from_to(0, 2)));
     SCOPED_TRACE(to_text(layout));
     const Prediction whole = predict(request.job, layout, request.cluster, request.profile);
-    ASSERT_DOUBLE_EQ(estimated(request, layout).fullest.total(), whole.peak_memory_bytes);
+    const LayoutEstimate estimate = estimated(request, layout);
+    ASSERT_DOUBLE_EQ(estimate.fullest.total(), whole.peak_memory_bytes);
+    ASSERT_DOUBLE_EQ(estimate.host_bytes_of_node, whole.host_bytes_of_node);
+    offloaded += whole.host_bytes_of_node > 0;
   }
+  EXPECT_GT(offloaded, 500);
 }
 
 TEST(SearchBound, MemoryLimitIsThePredictedProbability) {

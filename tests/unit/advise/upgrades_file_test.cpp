@@ -107,6 +107,15 @@ opens = ["norm=fused"]
   }
 }
 
+TEST(Upgrades, OneFileHasOneCurrency) {
+  const std::string prices =
+      "price_per_device_hour = \"1.80USD\"\n[[option]]\nname = \"links\"\n"
+      "nic_bandwidth = \"400Gbps\"\npurchase = ";
+  EXPECT_EQ(faults(prices + "\"250000USD\""), "");
+  EXPECT_EQ(faults(prices + "\"250000 USD\""), "");
+  EXPECT_THAT(faults(prices + "\"250000EUR\""), HasSubstr("mine.toml: mixes EUR and USD"));
+}
+
 TEST(Upgrades, HostileTextIsRefusedNotPrinted) {
   const std::string told = faults("[[option]]\nname = \"\\u001b[31mred\"\n");
   EXPECT_THAT(told, HasSubstr("changes nothing"));

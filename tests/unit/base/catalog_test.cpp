@@ -85,5 +85,12 @@ TEST(Catalog, ANameCannotLeaveTheCatalog) {
   }
 }
 
+TEST(Catalog, AFolderIsCalledOne) {
+  const auto found = find_in_catalog(CatalogKind::clusters, ".");
+  ASSERT_FALSE(found);
+  EXPECT_THAT(to_string(found.errors()),
+              HasSubstr("cluster \".\": is a folder, and not in the catalog"));
+}
+
 }  // namespace
 }  // namespace kumihimo

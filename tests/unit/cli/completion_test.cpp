@@ -6,7 +6,9 @@
 namespace kumihimo {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Not;
 
 FlagEntry flag(std::string name, std::string value, std::string help) {
@@ -27,6 +29,36 @@ TEST(Completion, BashKnowsTheWordsOfEveryCommand) {
   EXPECT_THAT(script, HasSubstr("\"tool\") known=\"list --version\""));
   EXPECT_THAT(script, HasSubstr("\"tool list\") known=\"show --all-of-it --limit\""));
   EXPECT_THAT(script, HasSubstr("\"tool list\" | \"tool list show\")"));
+}
+
+TEST(Completion, ChoicesAreWhatTheHelpLists) {
+  const auto choices = [](const char* value, const char* help) {
+    return choices_of(flag("--x", value, help));
+  };
+  EXPECT_THAT(choices("on|off|any", "norms split"), ElementsAre("on", "off", "any"));
+  EXPECT_THAT(choices("KIND", "mfu (default), step-time (default of several precisions), cost"),
+              ElementsAre("mfu", "step-time", "cost"));
+  EXPECT_THAT(choices("KIND", "what is computed again: none (default), full"),
+              ElementsAre("none", "full"));
+  EXPECT_THAT(choices("N", "sequences of a micro-batch"), IsEmpty());
+  EXPECT_THAT(choices("NAME|PATH", "stack profile: how fast a framework runs here"), IsEmpty());
+  EXPECT_THAT(choices("FILE", "also write to FILE, for Perfetto"), IsEmpty());
+  EXPECT_THAT(choices("", "a, b"), IsEmpty()) << "a switch";
+}
+
+TEST(Completion, ValuesFollowTheirFlagAndNoOther) {
+  CommandTree tool = example();
+  CommandTree& list = tool.commands[0];
+  list.flags.push_back(flag("--kind", "KIND", "round, square"));
+  list.flags.push_back(flag("--model", "NAME|PATH", "a model"));
+  const std::string bash = bash_completion(tool);
+  EXPECT_THAT(bash, HasSubstr("\"tool list --kind\") known=\"round square\" ;;"));
+  EXPECT_THAT(bash, HasSubstr("\"tool list --limit\") known=\"\" ;;"));  // a number, or a file
+  EXPECT_THAT(bash, HasSubstr("\"tool list --model\") known=\"$(${COMP_WORDS[0]} models "));
+  EXPECT_THAT(bash, HasSubstr("\"tool list show\") known=\" $(${COMP_WORDS[0]} list "));
+  EXPECT_THAT(zsh_completion(tool),
+              HasSubstr("(\"tool list --kind\") compadd -- ${=:-round square}"));
+  EXPECT_THAT(fish_completion(tool), HasSubstr("-l kind -x -a 'round square' -d"));
 }
 
 TEST(Completion, QuotesSurviveInZshAndFish) {

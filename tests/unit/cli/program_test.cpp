@@ -50,6 +50,37 @@ TEST(Program, VersionIsThatOfTheProject) {
   EXPECT_EQ(version.out, "kumihimo " + std::string(program_version) + "\n");
 }
 
+TEST(Program, APlanSaysThatItAssumesFp8AndWhichPeakMfuIsOf) {
+  std::ifstream file(inputs + "stack.toml");
+  std::string stack((std::istreambuf_iterator<char>(file)), {});
+  const auto place = stack.find("precision = \"bf16\"");
+  ASSERT_NE(place, std::string::npos);
+  stack.replace(place + 13, 4, "fp8");
+  const std::string path = ::testing::TempDir() + "fp8-stack.toml";
+  std::ofstream(path) << stack;
+  const std::vector<std::string> arguments{"plan",
+                                           "--model",
+                                           inputs + "small-llama.json",
+                                           "--cluster",
+                                           "h100-80gb-sxm",
+                                           "--gpus",
+                                           "8",
+                                           "--global-batch-size",
+                                           "64",
+                                           "--limit",
+                                           "1",
+                                           "--stack",
+                                           path};
+  const Outcome plan = run(arguments);
+  EXPECT_EQ(plan.code, 0) << plan.err;
+  EXPECT_THAT(plan.out, AllOf(HasSubstr("assumed  --seq-length 2048, --precision fp8\n"),
+                              HasSubstr("over the fp8 peak, 1.98 PFLOP/s")));
+  std::vector<std::string> in_bf16 = arguments;
+  in_bf16.insert(in_bf16.end(), {"--precision", "bf16"});
+  EXPECT_THAT(run(in_bf16).out, AllOf(HasSubstr("assumed  --seq-length 2048\n"),
+                                      HasSubstr("over the bf16 peak, 989 TFLOP/s")));
+}
+
 TEST(Program, EveryCommandHasHelpWithAnExample) {
   for (const char* command : {"plan", "explain", "validate", "calibrate", "train", "models",
                               "clusters", "stacks", "completion", "manual"}) {

@@ -40,6 +40,26 @@ TEST(StatedLayout, IsCompletedAsTheStackDoesIt) {
   EXPECT_TRUE(planned.assumptions[0].starts_with("--layout \"… recompute=none"));
 }
 
+/// What plan prints can be given back, also where it is not as the stack does it.
+TEST(StatedLayout, ReadsAPrintedLayoutAsItIs) {
+  PlannedJob planned = planned_with("megatron-2023-a100");
+  ASSERT_EQ(planned.profile.defaults.gradient_dtype, Precision::bf16) << "else this tests nothing";
+  planned.profile.defaults.overlap_data_parallel = false;
+  planned.profile.defaults.overlap_tensor_parallel = true;
+  planned.profile.defaults.layer_balance = LayerBalance::blocks;
+  ParallelLayout layout;
+  layout.tensor_parallel = 2;
+  layout.pipeline_parallel = 4;
+  layout.data_parallel = 4;
+  layout.zero_stage = 1;
+  Errors faults;
+  const auto read = whole_layout("--layout", to_text(layout), planned, faults);
+  ASSERT_TRUE(read) << to_string(faults);
+  EXPECT_EQ(to_text(*read), to_text(layout));
+  EXPECT_EQ(*read, layout);
+  EXPECT_TRUE(planned.assumptions.empty());
+}
+
 TEST(StatedLayout, KeepsWhatIsStated) {
   PlannedJob planned = planned_with("megatron-2023-a100");
   Errors faults;

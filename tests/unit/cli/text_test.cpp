@@ -23,6 +23,19 @@ TEST(JsonText, RepairsTextThatIsNotUtf8) {
   EXPECT_EQ(to_json_text(document), "{\n  \"name\": \"a\xEF\xBF\xBD\"\n}\n");
 }
 
+TEST(JsonText, FaultsAreToldWithoutTheLibrarysName) {
+  const auto fault_of = [](const char* text) -> std::string {
+    try {
+      nlohmann::json::parse(text).at("schema");
+    } catch (const nlohmann::json::exception& error) {
+      return fault_text(error);
+    }
+    return "none";
+  };
+  EXPECT_EQ(fault_of("{}"), "key 'schema' not found");
+  EXPECT_EQ(fault_of("{").find("parse error at line 1"), 0u) << fault_of("{");
+}
+
 TEST(ProgressLine, ShowsShareAndTimeLeft) {
   // A quarter done in 2 s: three quarters take 6 s more.
   const std::string line = progress_line("searching", 0.25, 2, 80);

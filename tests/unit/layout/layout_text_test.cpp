@@ -54,6 +54,13 @@ TEST(ParseLayout, VirtualStagesImplyInterleavingUnlessAScheduleIsNamed) {
             ScheduleKind::one_forward_one_backward);
 }
 
+TEST(ParseLayout, SpacesAroundAnEqualsSignAreNoKey) {
+  const Errors errors = parse_layout("pp = 8").errors();
+  ASSERT_EQ(errors.size(), 3u);
+  EXPECT_EQ(errors[1].where, "layout");
+  EXPECT_EQ(errors[1].what, "\"=\" is not of the form key=value");
+}
+
 TEST(ParseLayout, CollectsEveryFault) {
   const auto layout = parse_layout(
       "tp=0 pp=x dp=99999999999999999999 cp=-2 micro-batch=1.5 sp=maybe zero=4 "

@@ -383,7 +383,8 @@ TEST(BadConfig, TextThatIsNotJsonIsPlaced) {
   for (const std::string_view text :
        {"", " ", "{", "not json", "{\"a\":}", "{} {}", "\xff\xfe{}", "{\"a\": \"\xc3\x28\"}"})
     EXPECT_TRUE(contains(to_string(errors_of(text)), "is not valid JSON")) << text;
-  EXPECT_TRUE(contains(to_string(errors_of("{\"vocab_size\": 1e999}")), "beyond what a double"));
+  EXPECT_TRUE(contains(to_string(errors_of("{\"vocab_size\": 1e999}")),
+                       "holds 1e999, beyond what a double"));
 }
 
 TEST(BadConfig, TextThatIsNoObjectIsRefused) {

@@ -33,6 +33,24 @@ const Neighbour& find(const std::vector<Neighbour>& all, const char* knob, const
   return *found;
 }
 
+TEST(Neighbours, ShardingGroupsAreLargerSmallerOrAll) {
+  const SearchRequest request = testing::llama_13b_on_64_a100();
+  EXPECT_EQ(values(around("tp=2 dp=32 zero=3", request), "zero-group"), "16");
+  EXPECT_EQ(values(around("tp=2 dp=32 zero=3 zero-group=16", request), "zero-group"), "8 0");
+  EXPECT_EQ(values(around("tp=2 dp=32 zero=3 zero-group=2", request), "zero-group"), "4");
+  EXPECT_EQ(values(around("tp=2 dp=32 zero=0", request), "zero-group"), "");
+}
+
+/// Another pipeline is split as the stack splits it: by blocks, 40 layers, embedding and head are
+/// 42 pieces over 8 stages, 6 on the first two.
+TEST(Neighbours, AnotherPipelineIsSplitAsTheStackDoes) {
+  SearchRequest request = testing::llama_13b_on_64_a100();
+  request.profile.defaults.layer_balance = LayerBalance::blocks;
+  const auto all = around("tp=2 pp=4 dp=8 layers=10/11/10/9", request);
+  EXPECT_EQ(find(all, "pp", "8").layout.layer_split, (std::vector{5, 6, 5, 5, 5, 5, 5, 4}));
+  EXPECT_EQ(find(all, "schedule", "gpipe").layout.layer_split, (std::vector{10, 11, 10, 9}));
+}
+
 TEST(Neighbours, ChangeOneKnobAtATime) {
   const SearchRequest request = testing::llama_13b_on_64_a100();
   const auto all = around("tp=2 pp=2 dp=16 micro-batch=2 zero=1", request);

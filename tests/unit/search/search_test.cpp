@@ -115,6 +115,30 @@ TEST(Search, NamesWhatIsInTheWayWhenNothingFits) {
   EXPECT_LT(result.best_unfit->prediction.step_s, result.smallest_unfit->prediction.step_s);
 }
 
+TEST(Search, OffloadedStatesFitTheirHosts) {
+  SearchRequest request = llama_13b_on_64_a100();
+  request.space.tensor_parallel = {1};
+  request.space.pipeline_parallel = {1};
+  request.space.zero_stage = {0};
+  request.space.recompute = {Recompute::full};
+  request.space.micro_batch_size = {1};
+  request.space.offload = {{.optimizer = true}};
+  const SearchResult result = search(request);
+  ASSERT_EQ(result.fitting, 1);
+  // Moments and master weights of 13,015,864,320 parameters for each of 8 devices.
+  const double host = 8 * 12 * 13'015'864'320.0;
+  EXPECT_DOUBLE_EQ(result.best.front().prediction.host_bytes_of_node, host);
+
+  request.cluster.host_memory = static_cast<Bytes>(host);
+  EXPECT_EQ(search(request).fitting, 1);
+  request.cluster.host_memory = static_cast<Bytes>(host) - 1;
+  const SearchResult too_small = search(request);
+  EXPECT_EQ(too_small.fitting, 0);
+  EXPECT_EQ(too_small.unfit_categories.at("host memory"), 1);
+  ASSERT_TRUE(too_small.smallest_unfit);
+  EXPECT_FALSE(fits(too_small.smallest_unfit->prediction, request));
+}
+
 TEST(Search, CountsWhyLayoutsAreImpossible) {
   SearchRequest request = llama_13b_on_64_a100();
   request.space = SearchSpace{};
