@@ -25,11 +25,12 @@ Json model_json(const TransformerShape& model) {
 }
 
 Json cluster_json(const Cluster& cluster) {
-  Json peak = Json::object();
+  Json peak = Json::object(), achievable = Json::object();
   for (const Precision precision : all_precisions) {
-    if (cluster.device.supports(precision)) {
-      peak[std::string(to_string(precision))] = cluster.device.peak(precision);
-    }
+    if (!cluster.device.supports(precision)) continue;
+    const std::string name(to_string(precision));
+    peak[name] = cluster.device.peak(precision);
+    achievable[name] = cluster.device.achievable(precision);
   }
   Json json{{"name", cluster.name},
             {"description", cluster.description},
@@ -38,6 +39,7 @@ Json cluster_json(const Cluster& cluster) {
             {"memory_bytes", cluster.device.memory},
             {"memory_bandwidth_bytes_per_s", cluster.device.memory_bandwidth},
             {"peak_flop_per_s", std::move(peak)},
+            {"achievable_flop_per_s", std::move(achievable)},
             {"devices_per_node", cluster.devices_per_node},
             {"nodes", cluster.nodes},
             {"intra_node_bytes_per_s", cluster.intra_node.bandwidth},

@@ -21,9 +21,10 @@ Cluster with_links_of(const Cluster& links, const Cluster& measured) {
   cluster.device = measured.device;
   cluster.name = "emulated-" + links.name;
   cluster.aliases.clear();
-  cluster.sources = {{{"device.memory", "device.memory_bandwidth", "device.peak"},
-                      "Measured: one core of this machine; links are those of " + links.name,
-                      ""}};
+  cluster.sources = {
+      {{"device.memory", "device.memory_bandwidth", "device.peak", "device.achievable"},
+       "Measured: one core of this machine; links are those of " + links.name,
+       ""}};
   return cluster;
 }
 

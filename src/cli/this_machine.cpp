@@ -12,6 +12,7 @@ Cluster this_machine(std::int64_t ranks) {
   machine.device.memory_bandwidth = some_rate;
   for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::fp8}) {
     machine.device.peak_flop_per_s[static_cast<std::size_t>(precision)] = some_rate;
+    machine.device.achievable_flop_per_s[static_cast<std::size_t>(precision)] = some_rate;
   }
   machine.devices_per_node = static_cast<int>(ranks);
   machine.nodes = 1;

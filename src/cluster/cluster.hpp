@@ -10,8 +10,14 @@
 
 namespace kumihimo {
 
-/// One accelerator (for MI250X: one of its two dies, as frameworks see it). Vendor figures only:
-/// how well software reaches them stands in the stack profile.
+/// What the best matrix products reach of the peak on most accelerators: the middle of those whose
+/// catalog files state it.
+constexpr double usual_achievable_share(Precision precision) {
+  return precision == Precision::fp8 ? 0.73 : 0.8;
+}
+
+/// One accelerator (for MI250X: one of its two dies, as frameworks see it): what the vendor states,
+/// and what no software gets past. How well a framework does stands in the stack profile.
 struct Device {
   std::string name;
   /// "volta", "ampere", "ada", "hopper", "blackwell", "cdna2", "cdna3", "cpu": which kernels run.
@@ -20,10 +26,25 @@ struct Device {
   Bytes memory = 0;                         ///< as the driver reports it
   double memory_bandwidth = 0;              ///< bytes/s
   std::array<double, 5> peak_flop_per_s{};  ///< dense, by Precision; 0: not supported
-  double power_w = 0;                       ///< 0: not stated
+  /// What the best matrix product was measured to reach of it, by Precision: power limits and
+  /// clocks leave more of the peak on one device than on another. 0: not known.
+  std::array<double, 5> achievable_flop_per_s{};
+  double power_w = 0;  ///< 0: not stated
 
   double peak(Precision precision) const {
     return peak_flop_per_s[static_cast<std::size_t>(precision)];
+  }
+  /// FLOP/s that matrix products may reach. Where it was not measured: the share of the peak that
+  /// bf16 reaches, or the usual one.
+  double achievable(Precision precision) const {
+    const auto measured = [&](Precision of) {
+      return achievable_flop_per_s[static_cast<std::size_t>(of)];
+    };
+    if (measured(precision) > 0) return measured(precision);
+    const double share = measured(Precision::bf16) > 0
+                             ? measured(Precision::bf16) / peak(Precision::bf16)
+                             : usual_achievable_share(precision);
+    return share * peak(precision);
   }
   bool supports(Precision precision) const { return peak(precision) > 0; }
   bool operator==(const Device&) const = default;

@@ -25,7 +25,7 @@ namespace {
 constexpr std::int64_t most_devices = 100'000'000;
 
 /// What a source may vouch for: each of these, or a table that holds some of them.
-constexpr std::array<std::string_view, 18> citable_keys{
+constexpr std::array<std::string_view, 23> citable_keys{
     "devices_per_node",
     "nodes",
     "device.memory",
@@ -37,6 +37,11 @@ constexpr std::array<std::string_view, 18> citable_keys{
     "device.peak.fp16",
     "device.peak.bf16",
     "device.peak.fp8",
+    "device.achievable.fp32",
+    "device.achievable.tf32",
+    "device.achievable.fp16",
+    "device.achievable.bf16",
+    "device.achievable.fp8",
     "host.memory",
     "host.link_bandwidth",
     "links.intra_node.bandwidth",
@@ -84,6 +89,23 @@ std::string read_architecture(TableReader& table) {
   return {};
 }
 
+void read_achievable(TableReader& device_table, Device& device) {
+  // Peaks are stated at a clock that cooler devices exceed.
+  constexpr double most_over_peak = 1.25;
+  TableReader rates = device_table.child("achievable");
+  for (const Precision precision : all_precisions) {
+    const auto rate = rates.quantity(to_string(precision), peak, Presence::optional);
+    if (!rate) continue;
+    if (*rate > most_over_peak * device.peak(precision)) {
+      rates.fault(to_string(precision), "is far more than device.peak states for it",
+                  "give what the best dense matrix product was measured to reach, or leave it out");
+      continue;
+    }
+    device.achievable_flop_per_s[static_cast<std::size_t>(precision)] = *rate;
+  }
+  rates.refuse_unknown_keys();
+}
+
 Device read_device(TableReader table, std::optional<double>& price_per_hour) {
   Device device;
   device.name = table.text("name", Presence::required);
@@ -107,6 +129,7 @@ Device read_device(TableReader table, std::optional<double>& price_per_hour) {
     table.fault("peak", "states no usable peak",
                 "give the dense peak of at least one precision, as in bf16 = \"312TFLOP/s\"");
   }
+  read_achievable(table, device);
   table.refuse_unknown_keys();
   return device;
 }

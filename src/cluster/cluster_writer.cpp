@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <string>
 #include <string_view>
@@ -53,13 +55,19 @@ std::string write_cluster(const Cluster& cluster) {
     quantity("price_per_hour",
              quantity_text(*cluster.price_per_device_hour, Dimension::money, {{"USD", 1}}));
   }
-  text += "\n[device.peak]\n";
-  for (const Precision precision : all_precisions) {
-    if (!cluster.device.supports(precision)) continue;
-    quantity(to_string(precision),
-             quantity_text(cluster.device.peak(precision), Dimension::flop_per_second,
-                           {{"TFLOP/s", 1e12}, {"GFLOP/s", 1e9}, {"FLOP/s", 1}}));
-  }
+  const auto rates = [&](std::string_view table, const std::array<double, 5>& by_precision) {
+    if (std::ranges::all_of(by_precision, [](double rate) { return rate == 0; })) return;
+    text += fmt::format("\n[device.{}]\n", table);
+    for (const Precision precision : all_precisions) {
+      const double rate = by_precision[static_cast<std::size_t>(precision)];
+      if (rate == 0) continue;
+      quantity(to_string(precision),
+               quantity_text(rate, Dimension::flop_per_second,
+                             {{"TFLOP/s", 1e12}, {"GFLOP/s", 1e9}, {"FLOP/s", 1}}));
+    }
+  };
+  rates("peak", cluster.device.peak_flop_per_s);
+  rates("achievable", cluster.device.achievable_flop_per_s);
 
   text += "\n[host]\n";
   quantity("memory", memory_text(cluster.host_memory));

@@ -88,12 +88,12 @@ class Clock {
     return &PassTime::elementwise;
   }
 
-  double peak(Precision precision) const {
+  double achievable(Precision precision) const {
     const Device& device = cluster_.device;
-    if (device.supports(precision)) return device.peak(precision);
-    if (precision == Precision::bf16) return device.peak(Precision::fp16);
-    if (precision == Precision::fp16) return device.peak(Precision::bf16);
-    return device.peak(Precision::fp32);
+    if (device.supports(precision)) return device.achievable(precision);
+    if (precision == Precision::bf16) return device.achievable(Precision::fp16);
+    if (precision == Precision::fp16) return device.achievable(Precision::bf16);
+    return device.achievable(Precision::fp32);
   }
 
   double seconds(const Operation& operation, const Work& work, Pass pass) const {
@@ -102,9 +102,9 @@ class Clock {
     switch (operation.kind) {
       case OperationKind::matmul:
         // Operand traffic hides behind arithmetic as far as there is enough of it.
-        return std::hypot(
-                   work.flops / (peak(operation.precision) * profile_.matmul(operation.precision)),
-                   profile_.matmul_traffic * work.bytes / bandwidth) +
+        return std::hypot(work.flops / (achievable(operation.precision) *
+                                        profile_.matmul(operation.precision)),
+                          profile_.matmul_traffic * work.bytes / bandwidth) +
                fixed;
       case OperationKind::attention: return attention_seconds(operation, work, pass) + fixed;
       case OperationKind::norm: {
@@ -121,7 +121,7 @@ class Clock {
   double attention_seconds(const Operation& operation, const Work& work, Pass pass) const {
     const double share = profile_.attention(operation.attention) *
                          (pass == Pass::forward ? 1 : profile_.attention_backward);
-    const double arithmetic = peak(operation.precision);
+    const double arithmetic = achievable(operation.precision);
     if (is_flash(operation.attention)) {
       // Blocks at the edge of a short sequence are half empty, and there are too few to fill the
       // device evenly (arXiv:2307.08691, figures 4 to 6).

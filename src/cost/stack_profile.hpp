@@ -43,15 +43,15 @@ struct StackProfile {
   FrameworkDefaults defaults;
 
   // Shares of a vendor's rate.
-  double matmul_fp32 = 0.80;
-  double matmul_16bit = 0.80;
-  double matmul_fp8 = 0.65;
+  double matmul_fp32 = 1.0;
+  double matmul_16bit = 1.0;
+  double matmul_fp8 = 0.9;
   double matmul_traffic = 0.5;  ///< operand bytes that do not hide behind arithmetic
   double attention_unfused = 0.6;
   double attention_fused_softmax = 0.6;
-  double attention_flash1 = 0.35;
-  double attention_flash2 = 0.55;
-  double attention_flash3 = 0.60;
+  double attention_flash1 = 0.45;
+  double attention_flash2 = 0.70;
+  double attention_flash3 = 0.75;
   double attention_half_keys = 400;
   double attention_backward = 0.85;
   double norm_unfused = 0.7;
@@ -113,7 +113,7 @@ struct StackProfile {
     }
     return matmul_16bit;
   }
-  /// Share of memory bandwidth for the unfused kinds, of peak FLOP/s for flash.
+  /// Share of memory bandwidth for the unfused kinds, of the achievable FLOP/s for flash.
   double attention(AttentionKernel kernel) const {
     switch (kernel) {
       case AttentionKernel::unfused: return attention_unfused;

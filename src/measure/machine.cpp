@@ -153,6 +153,7 @@ Cluster cluster_of_gpus(const MachineFigures& figures, const GpuFacts& facts, in
   device.memory_bandwidth = figures.core_bandwidth;
   const auto peak = [&](Precision precision, double rate) {
     device.peak_flop_per_s[static_cast<std::size_t>(precision)] = rate;
+    device.achievable_flop_per_s[static_cast<std::size_t>(precision)] = rate;
   };
   peak(Precision::fp32, figures.fp32_flop_per_s);
   peak(Precision::bf16, figures.bf16_flop_per_s);
@@ -166,8 +167,8 @@ Cluster cluster_of_gpus(const MachineFigures& figures, const GpuFacts& facts, in
   cluster.host_memory = machine_memory();
   cluster.host_link_bandwidth = link.bandwidth;
   cluster.sources.push_back(
-      {{"device.memory", "device.memory_bandwidth", "device.peak", "host.memory",
-        "host.link_bandwidth", "links.intra_node", "links.inter_node"},
+      {{"device.memory", "device.memory_bandwidth", "device.peak", "device.achievable",
+        "host.memory", "host.link_bandwidth", "links.intra_node", "links.inter_node"},
        "Measured on this machine: products of up to 8192^3, copies in the GPU's memory, "
        "collectives "
        "among its GPUs; the host's link was not measured",
@@ -193,6 +194,7 @@ Cluster cluster_of(const MachineFigures& figures, int ranks, Bytes device_memory
   device.memory_bandwidth = figures.core_bandwidth * share;
   const auto peak = [&](Precision precision, double rate) {
     device.peak_flop_per_s[static_cast<std::size_t>(precision)] = rate * share;
+    device.achievable_flop_per_s[static_cast<std::size_t>(precision)] = rate * share;
   };
   peak(Precision::fp32, figures.fp32_flop_per_s);
   peak(Precision::bf16, figures.bf16_flop_per_s);
@@ -205,8 +207,8 @@ Cluster cluster_of(const MachineFigures& figures, int ranks, Bytes device_memory
   cluster.host_memory = std::max(Bytes{1} << 20, figures.memory);  // offloaded: beside its budget
   cluster.host_link_bandwidth = figures.core_bandwidth;
   cluster.sources.push_back(
-      {{"device.memory", "device.memory_bandwidth", "device.peak", "host.memory",
-        "host.link_bandwidth", "links.intra_node", "links.inter_node"},
+      {{"device.memory", "device.memory_bandwidth", "device.peak", "device.achievable",
+        "host.memory", "host.link_bandwidth", "links.intra_node", "links.inter_node"},
        "Measured on this machine: products of 1024^3, copies, all-reduces among its threads",
        ""});
   return cluster;

@@ -52,6 +52,16 @@ void read_micro_batches(NoteFacts& facts, const Segment& segment) {
   facts.num_micro_batches = leading_number(segment.rest);
 }
 
+/// "46920", "159k".
+void read_printed_rate(NoteFacts& facts, const Segment& segment) {
+  double rate = 0;
+  const char* const last = segment.rest.data() + segment.rest.size();
+  const auto [end, fault] = std::from_chars(segment.rest.data(), last, rate);
+  const std::string_view unit(end, static_cast<std::size_t>(last - end));
+  if (fault != std::errc() || !(rate > 0) || (!unit.empty() && unit != "k")) return;
+  facts.printed_tokens_per_s = unit.empty() ? rate : 1000 * rate;
+}
+
 void skip_fine_tuning(NoteFacts& facts, const Segment& segment) {
   facts.skip_reason = fmt::format("{}: fine-tuning, not pre-training", segment.written);
 }
@@ -91,7 +101,12 @@ void read_llmq_flags(NoteFacts& facts, const Segment& segment) {
   const bool second = contains(segment.rest, "--offload-opt-v");
   const bool master = contains(segment.rest, "--offload-master");
   facts.offload.optimizer = first || second || master;
-  facts.offload.activations = contains(segment.rest, "--offload-residual");
+  // What it offloads is each layer's input: all that recompute of whole layers keeps, and little of
+  // what anything else does.
+  const bool residual = contains(segment.rest, "--offload-residual");
+  facts.offload.activations = residual && contains(segment.rest, "--recompute-block");
+  if (residual && !facts.offload.activations)
+    facts.assumptions.push_back("--offload-residual without --recompute-block: read as no offload");
   facts.offload.weights = contains(segment.rest, "--offload-quants");
   if (facts.offload.optimizer && !(first && second && master))
     facts.assumptions.push_back("part of the optimizer state offloaded: read as all of it");
@@ -136,6 +151,7 @@ constexpr std::array patterns{
     Pattern{Match::prefix, "per-op sac", assume_attention_core},
     Pattern{Match::prefix, "ac mode \"selective", assume_attention_core},
     Pattern{Match::prefix, "flags:", read_llmq_flags},
+    Pattern{Match::prefix, "printed tps ", read_printed_rate},
     Pattern{Match::whole, "cpu offload of activations true",
             [](NoteFacts& facts, const Segment&) { facts.offload.activations = true; }},
     Pattern{Match::whole, "full cpu offload",

@@ -309,16 +309,23 @@ void RunBuilder::read_figures() {
   const double tokens_per_step =
       static_cast<double>(run_.job.global_batch_size) * static_cast<double>(run_.job.seq_length);
   const double tokens_per_s = run_.tokens_per_s_per_gpu.value_or(0) * run_.gpus;
+  // Which of the two is right, a row does not tell.
+  const auto doubt = [&](std::string_view what, double step_time_s) {
+    if (!run_.suspect.empty() || std::abs(step_time_s / *run_.step_time_s - 1) <= 0.05) return;
+    run_.suspect = fmt::format("step_time_s is {:g}, but {} gives {:.4g}", *run_.step_time_s, what,
+                               step_time_s);
+  };
   if (tokens_per_step > 0 && tokens_per_s > 0) {
     const double step_time_s = tokens_per_step / tokens_per_s;
     if (!run_.step_time_s && cells_.text(RunColumn::step_time_s).empty()) {
       run_.step_time_s = step_time_s;
       assume(fmt::format("step_time_s {:.4g}: from tokens_per_s_per_gpu", step_time_s));
-    } else if (run_.step_time_s && std::abs(step_time_s / *run_.step_time_s - 1) > 0.05 &&
-               run_.suspect.empty()) {
-      run_.suspect = fmt::format("step_time_s is {:g}, but tokens_per_s_per_gpu gives {:.4g}",
-                                 *run_.step_time_s, step_time_s);
+    } else if (run_.step_time_s) {
+      doubt("tokens_per_s_per_gpu", step_time_s);
     }
+  }
+  if (tokens_per_step > 0 && run_.step_time_s && notes_.printed_tokens_per_s) {
+    doubt("the rate in its notes", tokens_per_step / *notes_.printed_tokens_per_s);
   }
   if (run_.status == RunStatus::ok && !run_.step_time_s && !run_.memory_gb)
     skip("no step time stated");

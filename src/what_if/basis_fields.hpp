@@ -48,6 +48,8 @@ void visit_fields(Device& device, Visit& visit) {
   visit("power_w", device.power_w);
   for (const Precision precision : all_precisions) {
     visit(to_string(precision), device.peak_flop_per_s[static_cast<std::size_t>(precision)]);
+    visit("achievable_" + std::string(to_string(precision)),
+          device.achievable_flop_per_s[static_cast<std::size_t>(precision)]);
   }
 }
 

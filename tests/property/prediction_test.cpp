@@ -152,6 +152,7 @@ TEST(PredictionProperty, AMachineTwiceAsFastInEverythingHalvesTheStep) {
     Question fast = slow;
     Cluster& cluster = fast.request.cluster;
     for (double& peak : cluster.device.peak_flop_per_s) peak *= 2;
+    for (double& rate : cluster.device.achievable_flop_per_s) rate *= 2;
     for (double* rate :
          {&cluster.device.memory_bandwidth, &cluster.intra_node.bandwidth,
           &cluster.inter_node.bandwidth, &cluster.nic_bandwidth, &cluster.host_link_bandwidth}) {

@@ -15,6 +15,7 @@ inline Cluster round_cluster() {
   cluster.device.memory = static_cast<Bytes>(16 * GiB);
   cluster.device.memory_bandwidth = 1e11;
   cluster.device.peak_flop_per_s = {0.5e12, 0.5e12, 1e12, 1e12, 2e12};
+  cluster.device.achievable_flop_per_s = cluster.device.peak_flop_per_s;
   cluster.devices_per_node = 4;
   cluster.nodes = 4;
   cluster.intra_node = {1e10, 0};

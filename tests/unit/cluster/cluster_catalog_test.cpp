@@ -56,6 +56,11 @@ TEST_P(EveryCluster, cites_every_figure) {
       figures.push_back("device.peak." + std::string(to_string(precision)));
     }
   }
+  for (const Precision precision : all_precisions) {
+    if (cluster_->device.achievable_flop_per_s[static_cast<std::size_t>(precision)] > 0) {
+      figures.push_back("device.achievable." + std::string(to_string(precision)));
+    }
+  }
   if (cluster_->device.power_w > 0) figures.emplace_back("device.power");
   for (const std::string& figure : figures) EXPECT_TRUE(is_cited(figure)) << figure;
 }

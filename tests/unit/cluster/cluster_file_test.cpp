@@ -225,6 +225,27 @@ TEST(ParseCluster, lists_all_missing_keys) {
                          "links.inter_node.nics_per_node", "links.inter_node.latency"}));
 }
 
+TEST(ParseCluster, reads_what_products_reach_of_the_peak) {
+  const Device unmeasured = parse_cluster(valid, "mine.toml")->device;
+  EXPECT_DOUBLE_EQ(unmeasured.achievable(Precision::bf16), 0.8 * 312e12);
+  const auto measured = parse_cluster(
+      edited("[host]\n", "[device.achievable]\nbf16 = \"234TFLOP/s\"\n\n[host]\n"), "mine.toml");
+  ASSERT_TRUE(measured.has_value()) << to_string(measured.errors());
+  EXPECT_DOUBLE_EQ(measured->device.achievable(Precision::bf16), 234e12);
+  EXPECT_DOUBLE_EQ(measured->device.achievable(Precision::fp32), 0.75 * 19.5e12);  // as bf16
+  EXPECT_EQ(measured->device.achievable(Precision::fp8), 0);                       // none
+  EXPECT_EQ(parse_cluster(write_cluster(*measured), "written").value(), *measured);
+}
+
+TEST(ParseCluster, refuses_far_more_than_the_peak) {
+  const auto with = [](const std::string& line) {
+    return fault_of(edited("[host]\n", "[device.achievable]\n" + line + "\n\n[host]\n"));
+  };
+  EXPECT_EQ(with("bf16 = \"400TFLOP/s\"").where, "mine.toml: device.achievable.bf16");
+  EXPECT_EQ(with("fp8 = \"600TFLOP/s\"").where, "mine.toml: device.achievable.fp8");
+  EXPECT_EQ(with("bf15 = \"200TFLOP/s\"").where, "mine.toml: device.achievable.bf15");
+}
+
 TEST(ParseCluster, needs_at_least_one_peak) {
   const Error fault = fault_of(edited("fp32 = \"19.5TFLOP/s\"\nbf16 = \"312TFLOP/s\"\n", ""));
   EXPECT_EQ(fault.where, "mine.toml: device.peak");

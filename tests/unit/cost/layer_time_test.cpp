@@ -93,6 +93,16 @@ TEST(PieceCost, EachPrecisionHasItsPeakAndShare) {
   EXPECT_DOUBLE_EQ(machine.cost({operation}).forward.matmul, 2e12 / (0.8 * 1e12));  // as fp16
 }
 
+TEST(PieceCost, SharesAreOfWhatTheDeviceLetsProductsReach) {
+  Machine machine;
+  machine.profile.matmul_16bit = 0.8;
+  machine.profile.attention_flash2 = 0.5;
+  machine.cluster.device.achievable_flop_per_s[static_cast<std::size_t>(Precision::bf16)] = 0.6e12;
+  const PieceCost cost = machine.cost({product(), core(AttentionKernel::flash2)});
+  EXPECT_DOUBLE_EQ(cost.forward.matmul, 2e12 / (0.8 * 0.6e12));
+  EXPECT_DOUBLE_EQ(cost.forward.attention, 1e12 / (0.5 * 0.6e12));
+}
+
 TEST(PieceCost, FlashAttentionIsBoundByArithmetic) {
   Machine machine;
   machine.profile.attention_flash1 = 0.25;

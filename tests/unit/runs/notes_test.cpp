@@ -94,11 +94,27 @@ TEST(Notes, ReadsTheCommandLineOfLlmq) {
   EXPECT_EQ(read_notes("flags: --shard--gradients").zero_stage, 2);
   EXPECT_EQ(read_notes("flags: --shard-weights --shard-gradients").zero_stage, 3);
   const NoteFacts moved =
-      read_notes("flags: --offload-opt-m --offload-opt-v --offload-master --offload-residual");
+      read_notes("flags: --offload-opt-m --offload-opt-v --offload-master --offload-residual "
+                 "--recompute-block");
   EXPECT_EQ(moved.offload, (Offload{.optimizer = true, .activations = true}));
   EXPECT_TRUE(moved.assumptions.empty());
   EXPECT_EQ(read_notes("flags: --offload-opt-m").assumptions.size(), 1u);
   EXPECT_TRUE(read_notes("flags: --offload-quants").offload.weights);
+}
+
+TEST(Notes, WithoutRecomputeTheResidualIsLittleOfWhatLlmqKeeps) {
+  const NoteFacts facts = read_notes("flags: --offload-residual --recompute-norm");
+  EXPECT_FALSE(facts.offload.any());
+  EXPECT_EQ(facts.assumptions.front(),
+            "--offload-residual without --recompute-block: read as no offload");
+}
+
+TEST(Notes, ReadsTheRateThatWasPrinted) {
+  EXPECT_EQ(read_notes("last printed step 5; printed tps 46920").printed_tokens_per_s, 46920);
+  EXPECT_EQ(read_notes("printed tps 159k").printed_tokens_per_s, 159e3);
+  for (const std::string_view none : {"printed tps", "printed tps -3", "printed tps 3 of 4"}) {
+    EXPECT_FALSE(read_notes(none).printed_tokens_per_s) << none;
+  }
 }
 
 TEST(Notes, ColumnsWinOverTheCommandLine) {

@@ -103,6 +103,10 @@ TEST(ParseRuns, SuspectsFiguresThatDisagree) {
   EXPECT_EQ(run_with({{"tokens_per_s_per_gpu", "1030"}}).suspect, "");
   EXPECT_EQ(run_with({{"tokens_per_s_per_gpu", "512"}}).suspect,
             "step_time_s is 2, but tokens_per_s_per_gpu gives 4");
+  // 16,384 tokens/s of all devices together.
+  EXPECT_EQ(run_with({{"notes", "printed tps 16400"}}).suspect, "");
+  EXPECT_EQ(run_with({{"notes", "printed tps 32768"}}).suspect,
+            "step_time_s is 2, but the rate in its notes gives 1");
 }
 
 TEST(ParseRuns, MarksWhatIsStated) {
