@@ -11,7 +11,7 @@
 namespace kumihimo {
 namespace {
 
-enum class Generation { a100, h100, cpu };
+enum class Generation { a100, h100, card, cpu };  ///< card: of workstations, on PCIe alone
 
 struct NamedGeneration {
   std::string_view name;
@@ -19,9 +19,8 @@ struct NamedGeneration {
 };
 
 constexpr std::array architectures{
-    NamedGeneration{"hopper", Generation::h100},
-    NamedGeneration{"blackwell", Generation::h100},
-    NamedGeneration{"cdna3", Generation::h100},
+    NamedGeneration{"hopper", Generation::h100}, NamedGeneration{"blackwell", Generation::h100},
+    NamedGeneration{"cdna3", Generation::h100},  NamedGeneration{"ada", Generation::card},
     NamedGeneration{"cpu", Generation::cpu},
 };
 
@@ -32,10 +31,12 @@ constexpr std::array device_names{
     NamedGeneration{"B100", Generation::h100},  NamedGeneration{"B200", Generation::h100},
     NamedGeneration{"B300", Generation::h100},  NamedGeneration{"Blackwell", Generation::h100},
     NamedGeneration{"MI300", Generation::h100}, NamedGeneration{"MI325", Generation::h100},
-    NamedGeneration{"CPU", Generation::cpu},
+    NamedGeneration{"L40", Generation::card},   NamedGeneration{"CPU", Generation::cpu},
 };
 
 Generation generation_of(const Device& device) {
+  // Blackwell, as Ada, is a name for cards and for what data centres have.
+  if (device.name.find("RTX") != std::string::npos) return Generation::card;
   if (!device.architecture.empty()) {
     const auto known =
         std::ranges::find(architectures, device.architecture, &NamedGeneration::name);
@@ -52,9 +53,9 @@ std::vector<std::string> profiles_for(Generation generation) {
   switch (generation) {
     case Generation::a100: return {"megatron-2023-a100"};
     case Generation::h100:
-      return {"megatron-2024-h100", "megatron-bridge-2025-h100", "nemo-fp8-2024-h100",
-              "megatron-2023-a100"};
-    case Generation::cpu: return {};
+      return {"megatron-bridge-2025-h100", "nemo-fp8-2024-h100", "megatron-2023-a100"};
+    case Generation::card: return {"llmq-2026", "megatron-2023-a100"};
+    case Generation::cpu: return {"kumihimo-cpu"};
   }
   return {};
 }

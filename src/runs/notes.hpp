@@ -26,8 +26,8 @@ struct NoteFacts {
   Offload offload;
   std::optional<std::int64_t> num_micro_batches;
   std::optional<double> printed_tokens_per_s;  ///< of all devices together
-  double network_bandwidth = 0;        ///< bytes/s, one direction; 0: not stated
-  bool network_is_per_device = false;  ///< otherwise for a whole node
+  double network_bandwidth = 0;                ///< bytes/s, one direction; 0: not stated
+  bool network_is_per_device = false;          ///< otherwise for a whole node
   std::vector<std::string> assumptions;
 };
 

@@ -10,14 +10,17 @@ namespace kumihimo {
 namespace {
 
 TEST(DefaultStack, IsOfTheNearestGeneration) {
-  for (const char* name : {"a100-80gb-sxm", "v100-32gb-sxm", "l40s", "rtx-4090", "mi250x"}) {
+  for (const char* name : {"a100-80gb-sxm", "v100-32gb-sxm", "mi250x"}) {
     EXPECT_EQ(default_stack(*read_cluster(name)), "megatron-2023-a100") << name;
   }
   for (const char* name : {"h100-80gb-sxm", "h200-sxm", "gh200", "b200-sxm", "mi300x"}) {
     const std::string stack = default_stack(*read_cluster(name));
     EXPECT_TRUE(stack.ends_with("-h100")) << name << ": " << stack;
   }
-  EXPECT_EQ(default_stack(*read_cluster("cpu")), "uncalibrated");
+  for (const char* name : {"l40s", "rtx-4090", "rtx-pro-6000"}) {
+    EXPECT_EQ(default_stack(*read_cluster(name)), "llmq-2026") << name;
+  }
+  EXPECT_EQ(default_stack(*read_cluster("cpu")), "kumihimo-cpu");
 }
 
 TEST(DefaultStack, GoesByTheDevicesNameWhereNoArchitectureIsStated) {

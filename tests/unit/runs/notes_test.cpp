@@ -93,9 +93,9 @@ TEST(Notes, ReadsTheCommandLineOfLlmq) {
   EXPECT_EQ(read_notes("flags: --shard-gradients").zero_stage, 2);
   EXPECT_EQ(read_notes("flags: --shard--gradients").zero_stage, 2);
   EXPECT_EQ(read_notes("flags: --shard-weights --shard-gradients").zero_stage, 3);
-  const NoteFacts moved =
-      read_notes("flags: --offload-opt-m --offload-opt-v --offload-master --offload-residual "
-                 "--recompute-block");
+  const NoteFacts moved = read_notes(
+      "flags: --offload-opt-m --offload-opt-v --offload-master --offload-residual "
+      "--recompute-block");
   EXPECT_EQ(moved.offload, (Offload{.optimizer = true, .activations = true}));
   EXPECT_TRUE(moved.assumptions.empty());
   EXPECT_EQ(read_notes("flags: --offload-opt-m").assumptions.size(), 1u);
