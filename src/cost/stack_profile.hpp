@@ -42,9 +42,9 @@ struct StackProfile {
   std::string cluster;  ///< catalog name of the cluster it was measured on
   FrameworkDefaults defaults;
 
-  // Shares of a vendor's rate.
-  double matmul_fp32 = 1.0;
-  double matmul_16bit = 1.0;
+  // Shares of a device's rate. A model's own matrix products seldom have the best of all shapes.
+  double matmul_fp32 = 0.9;
+  double matmul_16bit = 0.9;
   double matmul_fp8 = 0.9;
   double matmul_traffic = 0.5;  ///< operand bytes that do not hide behind arithmetic
   double attention_unfused = 0.6;

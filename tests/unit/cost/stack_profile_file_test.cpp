@@ -141,14 +141,14 @@ TEST(StackProfileFile, durations_and_memory_carry_units) {
 }
 
 TEST(StackProfileFile, shares_are_bare_numbers_within_bounds) {
-  for (const char* value : {"1.2", "0", "-0.5", "nan", "inf", "1e400", "9223372036854775807"}) {
+  for (const char* value : {"1.3", "0", "-0.5", "nan", "inf", "1e400", "9223372036854775807"}) {
     const Errors faults = faults_of(with_value("matmul_16bit", value));
     ASSERT_EQ(faults.size(), 1u) << value;
   }
-  const Error above = fault_of(with_value("matmul_16bit", "1.2"));
+  const Error above = fault_of(with_value("matmul_16bit", "1.3"));
   EXPECT_EQ(above.where, "mine.toml: rates.matmul_16bit");
-  EXPECT_EQ(above.what, "is 1.2");
-  EXPECT_EQ(above.fix, "give a number from 0.05 to 1");
+  EXPECT_EQ(above.what, "is 1.3");
+  EXPECT_EQ(above.fix, "give a number from 0.05 to 1.25");
   EXPECT_TRUE(holds(fault_of(with_value("matmul_16bit", "\"80%\"")).what, "a text"));
   EXPECT_TRUE(parse_stack_profile(with_value("matmul_16bit", "1"), "x").has_value());
 }
