@@ -93,9 +93,9 @@ SOURCES = [
     Source("llmq_consumer_and_h100_gpus.csv", "llmq-2026", True,
            "A trainer of its own in CUDA, in fp8, on cards without NVLink, with offload. Before "
            "clusters stated what matrix products reach on a device (an RTX 4090 exceeds its rated "
-           "peak, an RTX PRO 6000 reaches 91 % of it), thirteen of sixteen rows of the RTX 4090 were "
-           "predicted 7 to 27 % too slow. One row's step time is twice what the rate that was printed with it gives; "
-           "it is scored, and fitted to by none."),
+           "peak, an RTX PRO 6000 reaches 91 % of it), thirteen of sixteen rows of the RTX 4090 "
+           "were predicted 7 to 27 % too slow. One row's step time is twice what the rate that was "
+           "printed with it gives; it is scored, and fitted to by none."),
 ]
 
 # The settings of the sweep, for `plan`: catalog model and cluster of the sheets' rows.
