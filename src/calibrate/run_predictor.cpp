@@ -3,6 +3,7 @@
 #include <map>
 
 #include "cluster/cluster_file.hpp"
+#include "cluster/topology.hpp"
 #include "layout/layer_split.hpp"
 #include "layout/validate.hpp"
 
@@ -18,8 +19,6 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
     run.reason = run.run.skip_reason;
     if (run.usable() && run.run.cluster) {
       run.cluster = *run.run.cluster;
-      run.cluster.nodes =
-          (run.run.gpus + run.cluster.devices_per_node - 1) / run.cluster.devices_per_node;
     } else if (run.usable()) {
       auto [found, inserted] = clusters.try_emplace(run.run.gpu_type, Error{"", "", ""});
       if (inserted) found->second = read_cluster(run.run.gpu_type);
@@ -28,11 +27,10 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
       } else {
         run.cluster = *found->second;
         if (run.run.gpus_per_node > 0) run.cluster.devices_per_node = run.run.gpus_per_node;
-        run.cluster.nodes =
-            (run.run.gpus + run.cluster.devices_per_node - 1) / run.cluster.devices_per_node;
       }
     }
     if (run.usable()) {
+      run.cluster.nodes = static_cast<int>(nodes_of(run.run.gpus, run.cluster));
       if (defaults.layer_balance != LayerBalance::layers && run.run.layout.layer_split.empty()) {
         run.run.layout.layer_split = default_layer_split(defaults.layer_balance, run.run.job.model,
                                                          run.run.layout.virtual_stages());
@@ -42,13 +40,7 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
       if (!wrong.empty()) run.reason = wrong.front().what;
     }
     if (run.usable()) {
-      const ParallelLayout& layout = run.run.layout;
-      const std::int64_t micro_batches =
-          run.run.job.global_batch_size /
-          (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
-      auto schedule =
-          make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                        static_cast<int>(micro_batches));
+      auto schedule = make_schedule(run.run.job, run.run.layout);
       if (schedule) {
         run.schedule = std::move(*schedule);
       } else {

@@ -31,9 +31,11 @@ std::string command_patterns(const CommandTree& program) {
   return patterns;
 }
 
-/// Prints the names of a list of the catalog; `program`: the word that ran it.
-std::string listed_names(std::string_view program, std::string_view list) {
-  return fmt::format("$({} {} 2>/dev/null | tail -n +2 | cut -d ' ' -f 1)", program, list);
+/// A shell's command that prints the names of a list of the catalog; `program`: the word that ran
+/// it, `quote`: a quotation mark that may stand where the command does.
+std::string listing(std::string_view program, std::string_view list, char quote = '\'') {
+  return fmt::format("({0} {1} 2>/dev/null | tail -n +2 | cut -d {2} {2} -f 1)", program, list,
+                     quote);
 }
 
 constexpr std::string_view bash_program = "${COMP_WORDS[0]}";
@@ -49,7 +51,7 @@ ValueCases value_cases(const CommandTree& program, std::string_view run) {
       const std::string list = catalog_list_of(command, flag);
       std::string& patterns =
           cases[list.empty() ? fmt::format("{}", fmt::join(choices_of(flag), " "))
-                             : listed_names(run, list)];
+                             : "$" + listing(run, list)];
       patterns +=
           fmt::format("{}\"{} {}\"", patterns.empty() ? "" : " | ", command.name, flag.name);
     }
@@ -61,9 +63,7 @@ ValueCases value_cases(const CommandTree& program, std::string_view run) {
 std::string fish_value(const CommandTree& command, const FlagEntry& flag) {
   if (flag.value.empty()) return "";
   const std::string list = catalog_list_of(command, flag);
-  if (!list.empty()) {
-    return fmt::format(" -r -a '(kumihimo {} 2>/dev/null | tail -n +2 | cut -d \" \" -f 1)'", list);
-  }
+  if (!list.empty()) return fmt::format(" -r -a '{}'", listing("kumihimo", list, '"'));
   const std::vector<std::string> choices = choices_of(flag);
   return choices.empty() ? " -r" : fmt::format(" -x -a '{}'", fmt::join(choices, " "));
 }
@@ -80,7 +80,7 @@ std::string bash_completion(const CommandTree& program) {
       if (!flag.positional) continue;
       const std::string list = catalog_list_of(command, flag);
       for (const std::string& choice : choices_of(flag)) words.push_back(choice);
-      if (!list.empty()) names = " " + listed_names(bash_program, list);
+      if (!list.empty()) names = " $" + listing(bash_program, list);
     }
     cases +=
         fmt::format("    \"{}\") known=\"{}{}\" ;;\n", command.name, fmt::join(words, " "), names);

@@ -6,6 +6,7 @@
 
 #include "cli/model_options.hpp"
 #include "cluster/cluster_file.hpp"
+#include "cluster/topology.hpp"
 #include "cost/stack_choice.hpp"
 #include "cost/stack_profile_file.hpp"
 
@@ -105,8 +106,7 @@ std::optional<PlannedJob> read_job(const Flags& flags, Errors& faults,
   if (!batch) {
     assumptions.push_back(fmt::format("--global-batch-size {}", planned.job.global_batch_size));
   }
-  const std::int64_t nodes =
-      (planned.devices + cluster->devices_per_node - 1) / cluster->devices_per_node;
+  const std::int64_t nodes = nodes_of(planned.devices, *cluster);
   if (nodes > cluster->nodes) {
     assumptions.push_back(fmt::format("nodes {} → {}", cluster->nodes, nodes));
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <fmt/format.h>
+#include <iterator>
+#include <sstream>
 
 #include "layout/layout_text.hpp"
 #include "layout/names.hpp"
@@ -21,11 +23,9 @@ bool states(const std::string& layout, const std::string& setting) {
 /// Whether the text names all that to_text() names of every layout, as what plan prints does: then
 /// the rest stands at ParallelLayout's own values, whatever the stack does.
 bool states_whole_layout(const std::string& text) {
-  constexpr std::array settings{"tp=1",           "pp=1",          "dp=1",
-                                "micro-batch=1",  "schedule=1f1b", "sp=true",
-                                "recompute=none", "zero=0",        "attention=flash2",
-                                "norm=fused",     "precision=bf16"};
-  return std::ranges::all_of(settings, [&](const char* s) { return states(text, s); });
+  std::istringstream always_named(to_text(ParallelLayout()));
+  return std::all_of(std::istream_iterator<std::string>(always_named), {},
+                     [&](const std::string& setting) { return states(text, setting); });
 }
 
 /// What the layout's text leaves open, set as the stack does it: settings, a space before each.

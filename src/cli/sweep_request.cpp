@@ -10,6 +10,7 @@
 #include "cli/constraint_options.hpp"
 #include "cli/model_options.hpp"
 #include "cluster/cluster_file.hpp"
+#include "cluster/topology.hpp"
 #include "cost/stack_profile_file.hpp"
 #include "layout/names.hpp"
 #include "model/model_catalog.hpp"
@@ -152,9 +153,7 @@ void read_cluster_flag(const Flags& flags, SweepRequest& request, Errors& faults
     collect(faults, cluster);
     if (!cluster) return;
     request.links = *cluster;
-    const std::int64_t nodes =
-        (request.ranks + cluster->devices_per_node - 1) / cluster->devices_per_node;
-    request.links->nodes = static_cast<int>(nodes);
+    request.links->nodes = static_cast<int>(nodes_of(request.ranks, *cluster));
   } else if (!here) {
     faults.push_back({"--cluster", "is \"" + request.cluster_name + "\"",
                       "trials run on this machine: give here, or add --launcher emulated"});

@@ -24,6 +24,10 @@ GroupPlacement place_one(std::int64_t devices_per_node, std::int64_t stride, std
 
 }  // namespace
 
+std::int64_t nodes_of(std::int64_t devices, const Cluster& cluster) {
+  return (devices + cluster.devices_per_node - 1) / cluster.devices_per_node;
+}
+
 GroupPlacement place_group(const Cluster& cluster, std::int64_t stride, std::int64_t size,
                            std::int64_t world_size) {
   constexpr std::int64_t largest = std::numeric_limits<std::int32_t>::max();

@@ -6,6 +6,9 @@
 
 namespace kumihimo {
 
+/// Nodes that so many devices fill, the last perhaps in part.
+std::int64_t nodes_of(std::int64_t devices, const Cluster& cluster);
+
 /// How the worst group of one kind lies over the nodes: each figure on its own is the worst.
 struct GroupPlacement {
   int ranks = 1;           ///< members of the group

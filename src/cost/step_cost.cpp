@@ -6,6 +6,7 @@
 #include "cost/collective_time.hpp"
 #include "layout/layer_split.hpp"
 #include "model/sharded_parameters.hpp"
+#include "schedule/schedule.hpp"
 
 namespace kumihimo {
 namespace {
@@ -21,16 +22,13 @@ struct DataGroups {
 
 std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-std::int64_t job_nodes(const ParallelLayout& layout, const Cluster& cluster) {
-  return ceil_divide(layout.devices(), cluster.devices_per_node);
-}
-
 DataGroups data_groups(const ParallelLayout& layout, const Cluster& cluster) {
   const int ranks = layout.data_parallel * layout.context_parallel;
   const int shard = layout.zero_group > 0 ? layout.zero_group : ranks;
   const std::int64_t stride = layout.tensor_parallel;
   return {place_group(cluster, stride, ranks), place_group(cluster, stride, shard),
-          place_group(cluster, stride * shard, ranks / shard), shard, job_nodes(layout, cluster)};
+          place_group(cluster, stride * shard, ranks / shard), shard,
+          nodes_of(layout.devices(), cluster)};
 }
 
 /// Seconds of data-parallel communication for `parameters` of one rank.
@@ -119,7 +117,7 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout, con
                          .precision = layout.precision};
   const LayerGroups groups{place_group(cluster, 1, layout.tensor_parallel),
                            place_group(cluster, layout.tensor_parallel, layout.context_parallel),
-                           job_nodes(layout, cluster)};
+                           nodes_of(layout.devices(), cluster)};
   const auto piece = [&](const std::vector<Operation>& operations, Recompute recompute) {
     return piece_cost(operations, recompute, layer_input_bytes(job.model, shard),
                       layout.overlap_tensor_parallel, groups, cluster, profile);
@@ -158,8 +156,7 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
   const PieceCosts& pieces = beside ? *beside : alone;
 
   StepCost step;
-  step.num_micro_batches =
-      job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
+  step.num_micro_batches = num_micro_batches(job, layout);
   step.fixed_s = profile.step_s;
   step.chunks.resize(stages);
   step.ranks.resize(ranks);
@@ -269,7 +266,8 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
     const std::int64_t weight_bytes = element_bytes(layout.precision);
     const std::int64_t gradient_bytes = element_bytes(layout.gradient_dtype);
 
-    if (data_ranks > 1) {
+    // Under ZeRO-3 every pass reduces and gathers for itself.
+    if (data_ranks > 1 && zero <= 2) {
       const DataCommunication traffic =
           data_communication(static_cast<double>(parameters), layout, groups, cluster, profile);
       if (zero <= 1) {
@@ -281,8 +279,7 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
         cost.reduce_hidden_s = std::min(traffic.reduce_s, hiding * last_backward);
         cost.reduce_s = traffic.reduce_s - cost.reduce_hidden_s;
       }
-      // Under ZeRO-3 every pass gathers for itself.
-      if (zero == 1 || zero == 2) {
+      if (zero >= 1) {
         cost.gather_s = traffic.gather_s;
         if (profile.defaults.weight_gathering_behind_forward) {
           cost.gather_hidden_s = std::min(cost.gather_s, hiding * first_forward_s(step, rank));

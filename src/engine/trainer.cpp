@@ -15,9 +15,7 @@ constexpr int times_of_a_rank = static_cast<int>(all_activities.size()) + 1;  //
 constexpr int steps_to_settle = 2;
 
 Schedule schedule_of(const TrainingOptions& options) {
-  const ParallelLayout& layout = options.layout;
-  return *make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                        static_cast<int>(micro_batches_per_step(options)));
+  return *make_schedule(options.job, options.layout);
 }
 
 std::vector<int> layers_of(const std::vector<ParameterUnit>& units) {

@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "layout/names.hpp"
+#include "schedule/schedule.hpp"
 
 namespace kumihimo {
 
@@ -34,9 +35,7 @@ double learning_rate_at(const LearningRate& rate, std::int64_t step) {
 }
 
 std::int64_t micro_batches_per_step(const TrainingOptions& options) {
-  const ParallelLayout& layout = options.layout;
-  return options.job.global_batch_size /
-         (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
+  return num_micro_batches(options.job, options.layout);
 }
 
 DType storage_dtype(Precision precision) {
