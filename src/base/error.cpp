@@ -1,5 +1,7 @@
 #include "base/error.hpp"
 
+#include "base/shown_text.hpp"
+
 namespace kumihimo {
 
 std::string to_string(const Errors& errors) {
@@ -10,7 +12,7 @@ std::string to_string(const Errors& errors) {
     if (!error.fix.empty()) text += "; " + error.fix;
     text += "\n";
   }
-  return text;
+  return without_controls(text);  // a file's name may hold anything
 }
 
 }  // namespace kumihimo

@@ -38,6 +38,31 @@ std::string listing(std::string_view program, std::string_view list, char quote 
                      quote);
 }
 
+/// A condition of fish: the words of a command below the program have been typed.
+std::string fish_seen(const CommandTree& command) {
+  std::string condition;
+  std::string_view words = command.name;
+  while (words.find(' ') != std::string_view::npos) {
+    words.remove_prefix(words.find(' ') + 1);
+    condition += fmt::format("{}__fish_seen_subcommand_from {}", condition.empty() ? "" : "; and ",
+                             words.substr(0, words.find(' ')));
+  }
+  return condition;
+}
+
+/// The words that may stand where the command's positionals do; `list`: made of a list's name.
+template <class List>
+std::string positional_words(const CommandTree& command, const List& list) {
+  std::vector<std::string> words;
+  for (const FlagEntry& flag : command.flags) {
+    if (!flag.positional) continue;
+    for (const std::string& choice : choices_of(flag)) words.push_back(choice);
+    const std::string names = catalog_list_of(command, flag);
+    if (!names.empty()) words.push_back(list(names));
+  }
+  return fmt::format("{}", fmt::join(words, " "));
+}
+
 constexpr std::string_view bash_program = "${COMP_WORDS[0]}";
 
 /// Patterns of commands and flags, by the words that may follow; flags without choices take files.
@@ -75,15 +100,10 @@ std::string bash_completion(const CommandTree& program) {
   for_each_command(program, [&](const CommandTree& command) {
     std::vector<std::string> words = command_names(command);
     for (const std::string& name : flag_names(command)) words.push_back(name);
-    std::string names;
-    for (const FlagEntry& flag : command.flags) {
-      if (!flag.positional) continue;
-      const std::string list = catalog_list_of(command, flag);
-      for (const std::string& choice : choices_of(flag)) words.push_back(choice);
-      if (!list.empty()) names = " $" + listing(bash_program, list);
-    }
-    cases +=
-        fmt::format("    \"{}\") known=\"{}{}\" ;;\n", command.name, fmt::join(words, " "), names);
+    const std::string positional = positional_words(
+        command, [](const std::string& list) { return "$" + listing(bash_program, list); });
+    if (!positional.empty()) words.push_back(positional);
+    cases += fmt::format("    \"{}\") known=\"{}\" ;;\n", command.name, fmt::join(words, " "));
   });
   for (const auto& [words, patterns] : value_cases(program, bash_program)) {
     values += fmt::format("    {}) known=\"{}\" ;;\n", patterns, words);
@@ -108,8 +128,14 @@ complete -o default -F _kumihimo kumihimo
 }
 
 std::string zsh_completion(const CommandTree& program) {
-  std::string cases;
+  std::string cases, positionals;
   for_each_command(program, [&](const CommandTree& command) {
+    const std::string words = positional_words(
+        command, [](const std::string& list) { return "$" + listing("$words[1]", list); });
+    if (!words.empty()) {
+      positionals +=
+          fmt::format("    (\"{}\") compadd -- ${{=:-{}}} && found=1 ;;\n", command.name, words);
+    }
     std::string entries;
     const auto add = [&entries](const std::string& name, const std::string& help) {
       entries += "\n      " + quoted(name + ":" + help, "'\\''");
@@ -129,7 +155,7 @@ std::string zsh_completion(const CommandTree& program) {
   return fmt::format(R"(#compdef kumihimo
 # zsh completion for kumihimo; made by `kumihimo completion zsh`
 _kumihimo() {{
-  local command=kumihimo i
+  local command=kumihimo i found=0
   local -a entries
   for ((i = 2; i < CURRENT; i++)); do
     case "$command $words[i]" in
@@ -140,23 +166,27 @@ _kumihimo() {{
 {}  esac
   case "$command $words[CURRENT-1]" in
 {}  esac
-  _describe -o kumihimo entries || _files
+  case "$command" in
+{}  esac
+  _describe -o kumihimo entries || ((found)) || _files
 }}
 _kumihimo "$@"
 )",
-                     command_patterns(program), cases, values);
+                     command_patterns(program), cases, values, positionals);
 }
 
 std::string fish_completion(const CommandTree& program) {
   std::string text = "# fish completion for kumihimo; made by `kumihimo completion fish`\n";
   for_each_command(program, [&](const CommandTree& command) {
     const bool top = command.name == program.name;
-    const std::string condition =
-        top ? "__fish_use_subcommand" : "__fish_seen_subcommand_from " + command.word();
+    const std::string condition = top ? "__fish_use_subcommand" : fish_seen(command);
     const std::string begin = fmt::format("complete -c kumihimo -n '{}'", condition);
     for (const CommandTree& child : command.commands) {
       text += fmt::format("{} -f -a {} -d {}\n", begin, child.word(), quoted(child.summary, "\\'"));
     }
+    const std::string words = positional_words(
+        command, [](const std::string& list) { return listing("kumihimo", list, '"'); });
+    if (!words.empty()) text += fmt::format("{} -f -a '{}'\n", begin, words);
     for (const FlagEntry& flag : command.flags) {
       if (flag.positional) continue;
       text += fmt::format("{} -l {}{} -d {}\n", begin, flag.name.substr(2),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/ceil_divide.hpp"
 #include "cost/collective_time.hpp"
 #include "layout/layer_split.hpp"
 #include "model/sharded_parameters.hpp"
@@ -19,8 +20,6 @@ struct DataGroups {
   int shard_ranks = 1;
   std::int64_t job_nodes = 1;
 };
-
-std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 DataGroups data_groups(const ParallelLayout& layout, const Cluster& cluster) {
   const int ranks = layout.data_parallel * layout.context_parallel;

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <utility>
 
+#include "base/ceil_divide.hpp"
+
 namespace kumihimo {
 namespace {
-
-std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 Matrix flat_matrix(const Buffer& buffer, DType dtype) {
   return matrix_at(buffer.data(), 1, buffer.size() / bytes_of(dtype), dtype);

@@ -7,12 +7,11 @@
 #include <fmt/format.h>
 #include <span>
 
+#include "base/ceil_divide.hpp"
 #include "tensor/float_formats.hpp"
 
 namespace kumihimo {
 namespace {
-
-std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// IEEE 754 binary16: 5 bits of exponent, 10 of mantissa. Exact.
 float from_fp16(std::uint16_t code) {

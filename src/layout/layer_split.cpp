@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/ceil_divide.hpp"
 #include "model/sharded_parameters.hpp"
 
 namespace kumihimo {
@@ -86,7 +87,7 @@ std::vector<int> stage_layers(const ParallelLayout& layout, const TrainingJob& j
 std::int64_t padded_vocab(const TrainingJob& job, int tensor_parallel) {
   const std::int64_t multiple = job.vocab_multiple * tensor_parallel;
   KUMIHIMO_CHECK(multiple >= 1);
-  return (job.model.vocab + multiple - 1) / multiple * multiple;
+  return ceil_divide(job.model.vocab, multiple) * multiple;
 }
 
 }  // namespace kumihimo

@@ -7,6 +7,7 @@
 
 #include "base/catalog.hpp"
 #include "base/files.hpp"
+#include "base/shown_text.hpp"
 #include "model/huggingface_config.hpp"
 
 namespace kumihimo {
@@ -33,7 +34,7 @@ Expected<TransformerShape> read_config_file(fs::path path) {
                                ? fs::absolute(path, ignored).lexically_normal().parent_path()
                                : path.stem();
     const std::string name = named.filename().string();
-    if (!name.empty()) shape->name = name;
+    if (!name.empty()) shape->name = shown(name, name.size());
   }
   return shape;
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.hpp"
+
 namespace kumihimo {
 namespace {
 
@@ -19,7 +21,20 @@ TEST(ShownText, IsCutBetweenCharacters) {
   EXPECT_EQ(shown("組紐", 2), "...");
 }
 
-TEST(ShownText, HoldsNoControlCharacter) { EXPECT_EQ(shown("a\n\x1b[31m\x7f"), "a??[31m?"); }
+TEST(ShownText, HoldsNoControlCharacter) {
+  EXPECT_EQ(shown("a\n\x1b[31m\x7f"), "a??[31m?");
+  EXPECT_EQ(shown("a\xc2\x9b"
+                  "31m"),
+            "a?31m")
+      << "one character that begins a command";
+  EXPECT_EQ(shown("\xc2\xa0\xc3\x9b"), "\xc2\xa0\xc3\x9b") << "letters stay";
+}
+
+TEST(ShownText, ALongMessageKeepsItsLines) {
+  EXPECT_EQ(without_controls("a\n\x1b[31mb\n"), "a\n?[31mb\n");
+  EXPECT_EQ(to_string(Errors{{"a\x1b]0;x\x07.json", "is no model", "give one"}}),
+            "a?]0;x?.json: is no model; give one\n");
+}
 
 }  // namespace
 }  // namespace kumihimo

@@ -61,6 +61,19 @@ TEST(Completion, ValuesFollowTheirFlagAndNoOther) {
   EXPECT_THAT(fish_completion(tool), HasSubstr("-l kind -x -a 'round square' -d"));
 }
 
+TEST(Completion, PositionalsFollowTheirCommandAndNoOther) {
+  CommandTree tool = example();
+  CommandTree& show = tool.commands[0].commands[0];
+  EXPECT_THAT(zsh_completion(tool),
+              HasSubstr("(\"tool list show\") compadd -- ${=:-$($words[1] list "));
+  EXPECT_THAT(zsh_completion(tool), Not(HasSubstr("(\"tool list\") compadd")));
+  EXPECT_THAT(fish_completion(tool),
+              HasSubstr("-n '__fish_seen_subcommand_from list; and __fish_seen_subcommand_from "
+                        "show' -f -a '(kumihimo list "));
+  show.flags.push_back({"SHAPE", "", "SHAPE", "round, square", "Options", true});
+  EXPECT_THAT(zsh_completion(tool), HasSubstr(" round square} && found=1 ;;"));
+}
+
 TEST(Completion, QuotesSurviveInZshAndFish) {
   EXPECT_THAT(zsh_completion(example()), HasSubstr(R"('--all-of-it:the user'\''s too')"));
   EXPECT_THAT(fish_completion(example()), HasSubstr(R"(-l all-of-it -d 'the user\'s too')"));

@@ -81,6 +81,7 @@ TEST_F(ModelFiles, AFileOrItsFolderIsRead) {
     EXPECT_EQ(shape->ffn_hidden, 688);
   }
   EXPECT_EQ(read_model(write("small-llama.json", tiny_config).string())->name, "small-llama");
+  EXPECT_EQ(read_model(write("a\x1b[31mb.json", tiny_config).string())->name, "a?[31mb");
 }
 
 TEST_F(ModelFiles, FaultsNameTheFile) {
