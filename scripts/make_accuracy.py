@@ -376,9 +376,9 @@ So were four things that are known of the software or the hardware, tried one by
   operand traffic 0.75, not 1.9), but the rows fitted to are met no better (3.6 to 3.7 %) and sheets
   held out a little worse (4.9 to 5.1 %);
 - matrix products as waves of tiles over the device's multiprocessors. Of 102 products that SimuMax
-  measured on an A100 (its configs/system/a100_pcie.json) this halves the largest errors and takes
-  their root mean square from 8.5 to between 5.9 and 6.8 %, an unfinished wave costing half of what it
-  leaves idle. Of 21 medians of the other sources eleven fall (Megatron 2021, a model left out, from
+  measured on an A100 (its configs/system/a100_pcie.json) this takes the root mean square error from
+  8.5 to between 5.9 and 6.8 %, the largest from 34 to 21 %, an unfinished wave costing half of what
+  it leaves idle. Of 21 medians of the other sources eleven fall (Megatron 2021, a model left out, from
   10.1 to 8.7 %) and six rise (LLM.Q, a model left out, from 4.0 to 5.1 %); here LLaMA-30B held out
   rises from 5.0 to between 6.4 and 7.4 %, because the other sheets then teach too cheap a network at
   32 nodes;
