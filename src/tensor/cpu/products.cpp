@@ -8,6 +8,7 @@
 
 #include "base/check.hpp"
 #include "tensor/cpu/elements.hpp"
+#include "tensor/float_formats.hpp"
 
 namespace kumihimo::cpu {
 namespace {
@@ -30,6 +31,24 @@ void check(dnnl_status_t status, const char* call) {
     throw std::runtime_error(std::string("oneDNN: ") + call + " failed with status " +
                              std::to_string(status));
   }
+}
+
+/// oneDNN makes no product of bf16 for a CPU without AVX-512, not even a slow one.
+bool makes_products_of_bf16() {
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
+  return (isa & wanted) == wanted;
+}
+
+/// A bf16 matrix in fp32, row by row without gaps, in `room`.
+Matrix widened(const Matrix& narrow, std::vector<float>& room) {
+  room.resize(std::max(room.size(), static_cast<std::size_t>(narrow.rows * narrow.cols)));
+  const auto* in = static_cast<const std::uint16_t*>(narrow.data);
+  for (std::int64_t row = 0; row < narrow.rows; ++row) {
+    std::transform(in + row * narrow.stride, in + row * narrow.stride + narrow.cols,
+                   room.data() + row * narrow.cols, from_bf16);
+  }
+  return matrix_at(room.data(), narrow.rows, narrow.cols, DType::fp32);
 }
 
 }  // namespace
@@ -65,7 +84,10 @@ std::size_t SerialProducts::HashShape::operator()(const ProductShape& shape) con
   return hash;
 }
 
-SerialProducts::SerialProducts() : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {}
+SerialProducts::SerialProducts()
+    : engine_(dnnl::engine::kind::cpu, 0),
+      stream_(engine_),
+      makes_bf16_(makes_products_of_bf16()) {}
 SerialProducts::~SerialProducts() = default;
 SerialProducts::SerialProducts(SerialProducts&&) noexcept = default;
 
@@ -116,6 +138,23 @@ void SerialProducts::multiply(const Matrix& a, Transpose transpose_a, const Matr
                      static_cast<const float*>(a.data), a.stride, static_cast<const float*>(b.data),
                      b.stride, beta, static_cast<float*>(c.data), c.stride),
           "dnnl_sgemm");
+    return;
+  }
+
+  if (!makes_bf16_) {
+    const Matrix wide_a = widened(a, wide_a_), wide_b = widened(b, wide_b_);
+    if (c.dtype == DType::fp32) {
+      multiply(wide_a, transpose_a, wide_b, transpose_b, c, accumulate, alpha);
+      return;
+    }
+    wide_c_.resize(std::max(wide_c_.size(), static_cast<std::size_t>(c.rows * c.cols)));
+    const Matrix wide_c = matrix_at(wide_c_.data(), c.rows, c.cols, DType::fp32);
+    multiply(wide_a, transpose_a, wide_b, transpose_b, wide_c, Accumulate::no, alpha);
+    auto* out = static_cast<std::uint16_t*>(c.data);
+    for (std::int64_t row = 0; row < c.rows; ++row) {
+      const float* from = wide_c_.data() + row * c.cols;
+      std::transform(from, from + c.cols, out + row * c.stride, to_bf16);
+    }
     return;
   }
 

@@ -26,7 +26,8 @@ struct ProductShape {
 };
 
 /// Products on the calling thread, by oneDNN: what one thread of a team uses. fp32 goes to its
-/// sgemm, bf16 to its matmul primitive, of which one is kept for each shape.
+/// sgemm, bf16 to its matmul primitive, of which one is kept for each shape; where the CPU has
+/// none, to its sgemm as well.
 ///
 /// oneDNN's own threads are never used: it cuts sums differently for different numbers of threads.
 class SerialProducts {
@@ -51,6 +52,8 @@ class SerialProducts {
   dnnl::stream stream_;
   std::unordered_map<ProductShape, std::unique_ptr<Primitive>, HashShape> primitives_;
   dnnl::memory scratch_;  ///< as large as the largest primitive wants
+  bool makes_bf16_;       ///< else products of bf16 are made in fp32, of copies in these:
+  std::vector<float> wide_a_, wide_b_, wide_c_;
 };
 
 /// Products of a rank. A product is cut into pieces that follow from its shape alone.
