@@ -72,8 +72,8 @@ TEST_P(PyTorchReference, LossesNormsAndEveryGradientAreTheSame) {
   for (std::size_t step = 0; step < run.losses.size(); ++step) {
     const double loss = reference["losses"][step], norm = reference["grad_norms"][step];
     EXPECT_NEAR(run.losses[step], loss, 1e-5 * loss) << "step " << step;
-    // Training amplifies rounding, from 3e-8 at the first step to 1.4e-5 at the ninth where sums run
-    // in the order of AVX2, while losses stay within 1e-7.
+    // Training amplifies rounding, from 3e-8 at the first step to 1.4e-5 at the ninth where sums
+    // run in the order of AVX2, while losses stay within 1e-7.
     const double bound = step == 0 ? 1e-6 : 5e-5;
     EXPECT_NEAR(run.gradient_norms[step], norm, bound * norm) << "step " << step;
   }
