@@ -3,7 +3,6 @@
 #include <algorithm>
 
 namespace kumihimo {
-
 namespace {
 
 /// Of ASCII, or one of U+0080 to U+009F in UTF-8, of which U+009B begins a command as ESC [ does.

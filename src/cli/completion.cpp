@@ -38,7 +38,7 @@ std::string listing(std::string_view program, std::string_view list, char quote 
                      quote);
 }
 
-/// A condition of fish: the words of a command below the program have been typed.
+/// A condition of fish: the words of this command have been typed; of the program: none yet.
 std::string fish_seen(const CommandTree& command) {
   std::string condition;
   std::string_view words = command.name;
@@ -47,7 +47,7 @@ std::string fish_seen(const CommandTree& command) {
     condition += fmt::format("{}__fish_seen_subcommand_from {}", condition.empty() ? "" : "; and ",
                              words.substr(0, words.find(' ')));
   }
-  return condition;
+  return condition.empty() ? "__fish_use_subcommand" : condition;
 }
 
 /// The words that may stand where the command's positionals do; `list`: made of a list's name.
@@ -178,9 +178,7 @@ _kumihimo "$@"
 std::string fish_completion(const CommandTree& program) {
   std::string text = "# fish completion for kumihimo; made by `kumihimo completion fish`\n";
   for_each_command(program, [&](const CommandTree& command) {
-    const bool top = command.name == program.name;
-    const std::string condition = top ? "__fish_use_subcommand" : fish_seen(command);
-    const std::string begin = fmt::format("complete -c kumihimo -n '{}'", condition);
+    const std::string begin = fmt::format("complete -c kumihimo -n '{}'", fish_seen(command));
     for (const CommandTree& child : command.commands) {
       text += fmt::format("{} -f -a {} -d {}\n", begin, child.word(), quoted(child.summary, "\\'"));
     }

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/ceil_divide.hpp"
 #include "base/check.hpp"
 
 namespace kumihimo {
@@ -25,7 +26,7 @@ GroupPlacement place_one(std::int64_t devices_per_node, std::int64_t stride, std
 }  // namespace
 
 std::int64_t nodes_of(std::int64_t devices, const Cluster& cluster) {
-  return (devices + cluster.devices_per_node - 1) / cluster.devices_per_node;
+  return ceil_divide(devices, cluster.devices_per_node);
 }
 
 GroupPlacement place_group(const Cluster& cluster, std::int64_t stride, std::int64_t size,

@@ -8,7 +8,6 @@
 
 #include "base/check.hpp"
 #include "tensor/cpu/elements.hpp"
-#include "tensor/float_formats.hpp"
 
 namespace kumihimo::cpu {
 namespace {
@@ -33,31 +32,20 @@ void check(dnnl_status_t status, const char* call) {
   }
 }
 
-/// oneDNN makes no product of bf16 for a CPU without AVX-512, not even a slow one.
-bool makes_products_of_bf16() {
+bool may_use(dnnl::cpu_isa wanted) {
   const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
-  return (isa & wanted) == wanted;
+  return (isa & static_cast<unsigned>(wanted)) == static_cast<unsigned>(wanted);
 }
 
-/// A bf16 matrix in fp32, row by row without gaps, in `room`.
-Matrix widened(const Matrix& narrow, std::vector<float>& room) {
-  room.resize(std::max(room.size(), static_cast<std::size_t>(narrow.rows * narrow.cols)));
-  const auto* in = static_cast<const std::uint16_t*>(narrow.data);
-  for (std::int64_t row = 0; row < narrow.rows; ++row) {
-    std::transform(in + row * narrow.stride, in + row * narrow.stride + narrow.cols,
-                   room.data() + row * narrow.cols, from_bf16);
-  }
-  return matrix_at(room.data(), narrow.rows, narrow.cols, DType::fp32);
+/// rows x cols of fp32 in `room`, which grows as needed.
+Matrix fp32_in(std::vector<float>& room, std::int64_t rows, std::int64_t cols) {
+  room.resize(std::max(room.size(), static_cast<std::size_t>(rows * cols)));
+  return matrix_at(room.data(), rows, cols, DType::fp32);
 }
 
 }  // namespace
 
-bool multiplies_bf16_in_hardware() {
-  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  return (isa & wanted) == wanted;
-}
+bool multiplies_bf16_in_hardware() { return may_use(dnnl::cpu_isa::avx512_core_bf16); }
 
 struct SerialProducts::Primitive {
   dnnl::matmul product;
@@ -87,7 +75,7 @@ std::size_t SerialProducts::HashShape::operator()(const ProductShape& shape) con
 SerialProducts::SerialProducts()
     : engine_(dnnl::engine::kind::cpu, 0),
       stream_(engine_),
-      makes_bf16_(makes_products_of_bf16()) {}
+      makes_bf16_(may_use(dnnl::cpu_isa::avx512_core)) {}
 SerialProducts::~SerialProducts() = default;
 SerialProducts::SerialProducts(SerialProducts&&) noexcept = default;
 
@@ -142,19 +130,17 @@ void SerialProducts::multiply(const Matrix& a, Transpose transpose_a, const Matr
   }
 
   if (!makes_bf16_) {
-    const Matrix wide_a = widened(a, wide_a_), wide_b = widened(b, wide_b_);
+    const Matrix wide_a = fp32_in(wide_a_, a.rows, a.cols),
+                 wide_b = fp32_in(wide_b_, b.rows, b.cols);
+    widen(alone_, a, wide_a);
+    widen(alone_, b, wide_b);
     if (c.dtype == DType::fp32) {
       multiply(wide_a, transpose_a, wide_b, transpose_b, c, accumulate, alpha);
       return;
     }
-    wide_c_.resize(std::max(wide_c_.size(), static_cast<std::size_t>(c.rows * c.cols)));
-    const Matrix wide_c = matrix_at(wide_c_.data(), c.rows, c.cols, DType::fp32);
-    multiply(wide_a, transpose_a, wide_b, transpose_b, wide_c, Accumulate::no, alpha);
-    auto* out = static_cast<std::uint16_t*>(c.data);
-    for (std::int64_t row = 0; row < c.rows; ++row) {
-      const float* from = wide_c_.data() + row * c.cols;
-      std::transform(from, from + c.cols, out + row * c.stride, to_bf16);
-    }
+    const Matrix wide_c = fp32_in(wide_c_, c.rows, c.cols);
+    multiply(wide_a, transpose_a, wide_b, transpose_b, wide_c, accumulate, alpha);
+    copy(alone_, wide_c, c);
     return;
   }
 

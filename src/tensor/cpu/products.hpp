@@ -52,8 +52,9 @@ class SerialProducts {
   dnnl::stream stream_;
   std::unordered_map<ProductShape, std::unique_ptr<Primitive>, HashShape> primitives_;
   dnnl::memory scratch_;  ///< as large as the largest primitive wants
-  bool makes_bf16_;       ///< else products of bf16 are made in fp32, of copies in these:
-  std::vector<float> wide_a_, wide_b_, wide_c_;
+  bool makes_bf16_;       ///< oneDNN has no bf16 product at all without AVX-512
+  std::vector<float> wide_a_, wide_b_, wide_c_;  ///< fp32 copies, where it has none
+  Team alone_{1};
 };
 
 /// Products of a rank. A product is cut into pieces that follow from its shape alone.

@@ -72,9 +72,9 @@ TEST_P(PyTorchReference, LossesNormsAndEveryGradientAreTheSame) {
   for (std::size_t step = 0; step < run.losses.size(); ++step) {
     const double loss = reference["losses"][step], norm = reference["grad_norms"][step];
     EXPECT_NEAR(run.losses[step], loss, 1e-5 * loss) << "step " << step;
-    // Training amplifies rounding, from 3e-8 at the first step to 1.4e-5 at the ninth where sums
-    // run in the order of AVX2, while losses stay within 1e-7.
-    const double bound = step == 0 ? 1e-6 : 5e-5;
+    // Training amplifies rounding: oneDNN's orders of sums for SSE 4.1, AVX and AVX2 all agree to
+    // 4e-8 at the first step and to 9e-6, 6e-6 and 1.4e-5 at the ninth; losses stay within 1e-7.
+    const double bound = step == 0 ? 1e-6 : 3e-5;
     EXPECT_NEAR(run.gradient_norms[step], norm, bound * norm) << "step " << step;
   }
   ASSERT_EQ(run.squared_first_gradients.size(), reference["params"].size());
