@@ -1,27 +1,12 @@
 #pragma once
 
-#include <filesystem>
-#include <optional>
 #include <span>
-#include <string>
-#include <string_view>
 #include <vector>
 
-#include "base/error.hpp"
 #include "comm/world.hpp"
-#include "model/operations.hpp"
+#include "runs/collective_points.hpp"
 
 namespace kumihimo {
-
-/// One collective that was timed.
-struct CollectivePoint {
-  CollectiveKind kind = CollectiveKind::all_reduce;
-  int ranks = 2;
-  double bytes = 0;  ///< as CollectiveKind counts them
-  double seconds = 0;
-};
-
-std::string_view to_string(CollectiveKind kind);
 
 /// Times all collectives among all ranks of `world`, and among the first two if there are more,
 /// over sizes from 1 KiB to 4 MiB, or on GPUs to 256 MiB. Medians. Called by all ranks; the points
@@ -32,13 +17,6 @@ std::vector<CollectivePoint> measure_collectives(World& world);
 /// The same for ranks that are threads of this process. `place`: on what they are timed, where that
 /// is not the host.
 std::vector<CollectivePoint> measure_collectives(int ranks, const PlaceRank& place = {});
-
-/// Points in the output of nccl-tests (all_reduce_perf, all_gather_perf, reduce_scatter_perf,
-/// sendrecv_perf) or of OSU micro-benchmarks (osu_allreduce, osu_allgather, osu_reduce_scatter,
-/// osu_latency); out-of-place times. `ranks`: for OSU's output, which does not state them.
-Expected<std::vector<CollectivePoint>> parse_collectives(std::string_view text,
-                                                         std::string_view where,
-                                                         std::optional<int> ranks);
 
 /// seconds = fixed + moved bytes / bandwidth, where moved bytes are those that the ring algorithm
 /// sends from one rank.

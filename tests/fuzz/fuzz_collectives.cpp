@@ -1,6 +1,6 @@
 // Accepted points are times of some ranks.
 #include "fuzz.hpp"
-#include "measure/collectives.hpp"
+#include "runs/collective_points.hpp"
 
 using namespace kumihimo;
 
