@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes docs/accuracy.md: how far predictions are from published runs.
 
-usage: make_accuracy.py [--runs FOLDER] [--program PATH] [--out FILE] [--only search]
+usage: make_accuracy.py [--runs FOLDER] [--program PATH] [--out FILE] [--only search|range]
 
 Runs `kumihimo validate` on every source below. The run files are their publishers' and are not part
 of the project: they are read from --runs, else from the folder that KUMIHIMO_RUNS names, else from
@@ -18,6 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
+import accuracy_range
 import accuracy_rows
 import accuracy_search
 from accuracy_rows import Row, percent, table
@@ -135,22 +136,6 @@ class Kumihimo:
                 for row in rows):
             raise Unavailable(f"{out}: its rows are not those of {runs}")
         return report, rows
-
-
-def by_model(runs, scratch):
-    """A copy of the run file in which each model is a sheet of its own, so that --leave-one-out
-    leaves a model out."""
-    path = pathlib.Path(scratch) / runs.name
-    with open(runs, newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    for row in rows:
-        row["table_or_row_id"] = f"{row['model_name']}#{row['table_or_row_id']}"
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, reader.fieldnames)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 # ---- the document
@@ -313,7 +298,8 @@ def draws(program, source, runs):
 
 def source_lines(program, source, runs, scratch):
     """Ways of predicting with their errors; a reason instead where one is impossible."""
-    copy = by_model(runs, scratch)
+    # Each model a sheet of its own, so that --leave-one-out leaves a model out.
+    copy = accuracy_range.by_column(runs, scratch, "model_name")
     ways = [("shipped, in-sample" if source.own else "shipped, of another stack",
              lambda: program.validate(runs, source.stack)[0]),
             ("leave one model out",
@@ -470,7 +456,7 @@ def main():
     parser.add_argument("--runs", type=pathlib.Path, help="folder of the run files")
     parser.add_argument("--program", default=ROOT / "build" / "kumihimo")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "accuracy.md")
-    parser.add_argument("--only", choices=["search"],
+    parser.add_argument("--only", choices=["search", "range"],
                         help="write that section anew and leave the others as they are")
     options = parser.parse_args()
     folder = options.runs or pathlib.Path(
@@ -485,14 +471,18 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         try:
             program = Kumihimo(options.program, scratch)
-            search = accuracy_search.search_section(program, folder, say)
+            sections = {
+                "search": lambda: accuracy_search.search_section(program, folder, say),
+                "range": lambda: accuracy_range.range_section(program, folder, scratch,
+                                                              Unavailable, say)}
             if options.only:
-                write(options.out, with_section(options.out.read_text(), search))
+                section = sections[options.only]()
+                write(options.out, with_section(options.out.read_text(), section))
                 return
             held_out, sweep = sweep_section(program, folder / SWEEP_FILE)
             summary, others = other_sources(program, folder, scratch)
             text = "\n".join([head(stacks_used(program)), falls_short(held_out, summary), sweep,
-                              search, others])
+                              *(section() for section in sections.values()), others])
         except Unavailable as fault:
             sys.exit(f"accuracy: {fault}")
     write(options.out, text)

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <thread>
 
+#include "cost/extrapolation.hpp"
+
 namespace kumihimo {
 namespace {
 
@@ -223,6 +225,15 @@ class Problem {
   std::vector<double> spreads_;
 };
 
+std::vector<RangePoint> range_points(std::span<const PredictableRun* const> runs) {
+  std::vector<RangePoint> points;
+  for (const PredictableRun* run : runs) {
+    const ParallelLayout& layout = run->run.layout;
+    points.push_back({&run->run.job, layout.devices(), run->cluster.device.name, layout.precision});
+  }
+  return points;
+}
+
 }  // namespace
 
 double robust_spread(std::vector<double> errors) {
@@ -259,7 +270,10 @@ FitReport fit_profile(std::span<const PredictableRun> runs, const StackProfile& 
   for (const PredictableRun* run : timed) {
     errors.push_back(std::log(predict(*run, report.profile).step_s / *run->run.step_time_s));
   }
-  if (!errors.empty()) report.profile.time_residual = robust_spread(errors);
+  if (!errors.empty()) {
+    report.profile.time_residual = robust_spread(errors);
+    report.profile.range = range_of(range_points(timed));
+  }
   return report;
 }
 

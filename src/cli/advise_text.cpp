@@ -7,8 +7,8 @@
 #include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/job_text.hpp"
+#include "cli/step_error_text.hpp"
 #include "cli/table.hpp"
-#include "cost/stack_choice.hpp"
 #include "layout/layout_text.hpp"
 
 namespace kumihimo {
@@ -52,15 +52,12 @@ class AdviceWriter {
     std::string job = say("advise.job_text", grouped(planned.job.global_batch_size),
                           grouped(planned.job.seq_length));
     if (request().tokens) job = say("advise.tokens_text", job, short_count(*request().tokens));
-    const auto elsewhere = measured_elsewhere(planned.profile, planned.cluster);
-    const double error = 100 * planned.profile.time_residual;
     row("advise.model", planned.job.model.name);
     row("advise.cluster", say("advise.cluster_text", planned.cluster.name, grouped(planned.devices),
                               planned.cluster.device.name));
     row("advise.job", job);
-    row("advise.stack", elsewhere
-                            ? say("advise.stack_elsewhere", planned.profile.name, error, *elsewhere)
-                            : say("advise.stack_text", planned.profile.name, error));
+    row("advise.stack",
+        say("advise.stack_text", planned.profile.name, step_error_text(planned, language_)));
     if (!planned.assumptions.empty()) {
       row("advise.assumed", fmt::format("{}", fmt::join(planned.assumptions, ", ")));
     }

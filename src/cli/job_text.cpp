@@ -5,21 +5,13 @@
 
 #include "base/number_text.hpp"
 #include "base/units.hpp"
+#include "cli/step_error_text.hpp"
 #include "cli/table.hpp"
-#include "cost/stack_choice.hpp"
 #include "model/model_catalog.hpp"
 #include "model/parameters.hpp"
 
 namespace kumihimo {
 namespace {
-
-std::string stack_text(const StackProfile& profile, const Cluster& cluster) {
-  const auto elsewhere = measured_elsewhere(profile, cluster);
-  return fmt::format(
-      "{} ({}); step times ± {:.0f} %{}", profile.name, profile.origin, 100 * profile.time_residual,
-      elsewhere ? fmt::format(" on {}, where it was measured: not on this device", *elsewhere)
-                : "");
-}
 
 std::string shell_quoted(const std::string& word) {
   constexpr std::string_view plain =
@@ -73,7 +65,8 @@ std::string job_text(std::string_view title, const PlannedJob& planned, const Te
                 {"cluster", fmt::format("{}: {} × {}", planned.cluster.name,
                                         grouped(planned.devices), cluster_text(planned.cluster))},
                 {"job", batch_text(planned.job)},
-                {"stack", stack_text(planned.profile, planned.cluster)}};
+                {"stack", fmt::format("{} ({}); {}", planned.profile.name, planned.profile.origin,
+                                      step_error_text(planned, Language::english))}};
   if (!planned.assumptions.empty()) {
     facts.rows.push_back({"assumed", fmt::format("{}", fmt::join(planned.assumptions, ", "))});
   }

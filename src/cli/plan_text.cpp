@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <optional>
 
 #include "base/number_text.hpp"
 #include "base/units.hpp"
@@ -19,6 +20,19 @@ std::vector<ParallelLayout> layouts_of(const SearchResult& result) {
   std::vector<ParallelLayout> layouts;
   for (const RankedLayout& ranked : result.best) layouts.push_back(ranked.layout);
   return layouts;
+}
+
+std::string band_text(double error_band) { return fmt::format("±{:.0f} %", 100 * error_band); }
+
+/// The error band of every row, or nothing where they differ, as they do by precision.
+std::optional<std::string> common_band(const std::vector<RankedLayout>& best) {
+  std::optional<std::string> common;
+  for (const RankedLayout& ranked : best) {
+    const std::string own = band_text(ranked.prediction.error_band);
+    if (common && *common != own) return std::nullopt;
+    common = own;
+  }
+  return common;
 }
 
 /// What the whole training costs, per row, where --tokens asks for it; else, where there is a
@@ -54,10 +68,11 @@ Table best_table(const Plan& plan) {
     table.columns.push_back({title, Align::right});
   }
   for (const Knob& knob : knobs) table.columns.push_back({knob.title, Align::left});
-  const std::string step = fmt::format("step ±{:.0f} %", 100 * plan.planned.profile.time_residual);
+  const auto band = common_band(plan.result.best);
   for (const std::string& title :
-       {std::string("MFU"), std::string("causal"), step, std::string("tokens/s/GPU"),
-        std::string("memory"), std::string("fits"), std::string("bubble"), std::string("comm")}) {
+       {std::string("MFU"), std::string("causal"), band ? "step " + *band : std::string("step"),
+        std::string("tokens/s/GPU"), std::string("memory"), std::string("fits"),
+        std::string("bubble"), std::string("comm")}) {
     table.columns.push_back({title, Align::right});
   }
   for (const RankedLayout& ranked : plan.result.best) {
@@ -68,7 +83,9 @@ Table best_table(const Plan& plan) {
         std::to_string(layout.micro_batch_size)};
     for (const Knob& knob : knobs) row.push_back(knob.value(layout));
     const PredictionText text = to_text(ranked.prediction);
-    row.insert(row.end(), {text.mfu, text.mfu_causal, text.step, text.tokens_per_s_per_device,
+    const std::string step =
+        band ? text.step : text.step + " " + band_text(ranked.prediction.error_band);
+    row.insert(row.end(), {text.mfu, text.mfu_causal, step, text.tokens_per_s_per_device,
                            text.memory, text.fits, text.bubble, text.communication});
     table.rows.push_back(std::move(row));
   }

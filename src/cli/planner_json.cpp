@@ -51,6 +51,18 @@ Json cluster_json(const Cluster& cluster) {
   return json;
 }
 
+Json range_json(const std::optional<FittedRange>& range) {
+  if (!range) return nullptr;
+  const auto span = [](const Interval& s) { return Json{{"least", s.least}, {"most", s.most}}; };
+  Json precisions = Json::array();
+  for (const Precision precision : range->precisions) precisions.push_back(to_string(precision));
+  return {{"layer_parameters", span(range->layer_parameters)},
+          {"devices", span(range->devices)},
+          {"seq_length", span(range->seq_length)},
+          {"device_names", range->device_names},
+          {"precisions", std::move(precisions)}};
+}
+
 Json stack_json(const StackProfile& profile) {
   Json evidence = Json::array();
   for (const FitEvidence& fit : profile.evidence) {
@@ -66,6 +78,7 @@ Json stack_json(const StackProfile& profile) {
           {"cluster", profile.cluster},
           {"time_residual", profile.time_residual},
           {"memory_residual", profile.memory_residual},
+          {"range", range_json(profile.range)},
           {"evidence", std::move(evidence)}};
 }
 

@@ -78,10 +78,12 @@ class BestReporter {
   }
 
   std::string certainty(const Prediction& predicted) const {
-    const double error = 100 * planned_.profile.time_residual;
+    const double within = planned_.profile.time_residual;
+    const double here = predicted.error_band, fits = 100 * predicted.fits_probability;
+    if (here > within) return say("page.certain_beyond", 100 * here, fits, 100 * within);
     const auto elsewhere = measured_elsewhere(planned_.profile, planned_.cluster);
-    return elsewhere ? say("page.certain_elsewhere", *elsewhere, error)
-                     : say("page.certain_predicted", error, 100 * predicted.fits_probability);
+    return elsewhere ? say("page.certain_elsewhere", *elsewhere, 100 * within)
+                     : say("page.certain_predicted", 100 * within, fits);
   }
 
   void recommend() {

@@ -44,7 +44,8 @@ Expected<RankedLayout> ranked_of(const Json& ranked) {
                        .mfu = figure("mfu"),
                        .tokens_per_s_per_device = figure("tokens_per_s_per_gpu"),
                        .peak_memory_bytes = figure("memory_bytes"),
-                       .fits_probability = figure("fits_probability")}};
+                       .fits_probability = figure("fits_probability"),
+                       .error_band = figure("error_band")}};
 }
 
 }  // namespace

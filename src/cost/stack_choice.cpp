@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fmt/ranges.h>
 #include <string_view>
 #include <vector>
 
@@ -71,6 +72,11 @@ std::string default_stack(const Cluster& cluster) {
 }
 
 std::optional<std::string> measured_elsewhere(const StackProfile& profile, const Cluster& cluster) {
+  if (profile.range) {
+    const auto& names = profile.range->device_names;
+    if (std::ranges::find(names, cluster.device.name) != names.end()) return std::nullopt;
+    return fmt::format("{}", fmt::join(names, ", "));
+  }
   if (profile.evidence.empty() || profile.cluster.empty() || profile.cluster == cluster.name)
     return std::nullopt;
   const Expected<Cluster> measured = read_cluster(profile.cluster);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,6 +31,24 @@ struct ParameterSpread {
   double log_spread = 0;
 
   bool operator==(const ParameterSpread&) const = default;
+};
+
+struct Interval {
+  double least = 0;
+  double most = 0;
+
+  bool operator==(const Interval&) const = default;
+};
+
+/// What the runs that a profile was fitted to span; cost/extrapolation.hpp says what that is for.
+struct FittedRange {
+  Interval layer_parameters;  ///< of the models, without what the vocabulary takes
+  Interval devices;
+  Interval seq_length;
+  std::vector<std::string> device_names;
+  std::vector<Precision> precisions;
+
+  bool operator==(const FittedRange&) const = default;
 };
 
 /// How well a software stack reaches the rates of a cluster's vendor: the only fitted numbers of
@@ -96,7 +115,9 @@ struct StackProfile {
   double memory_residual = 0.03;
 
   // What the fit left over: standard deviation of log(measured / predicted) step time.
+  // That is within `range`; see step_time_error() for what lies beyond it.
   double time_residual = 0.10;
+  std::optional<FittedRange> range;  ///< none: fitted to nothing, or nobody noted it
 
   std::vector<FitEvidence> evidence;     ///< for people: nothing computes with it
   std::vector<ParameterSpread> spreads;  ///< the same

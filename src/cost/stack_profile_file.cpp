@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <map>
 #include <optional>
 #include <system_error>
@@ -50,6 +51,13 @@ void visit_defaults(Defaults& defaults, Visit&& visit) {
   visit("layer_balance", layer_balance);
   visit("vocab", vocab, 1, 100'000'000);
   visit("vocab_multiple", vocab_multiple, 1, 1'000'000);
+}
+
+template <class Range, class Visit>
+void visit_intervals(Range& range, Visit&& visit) {
+  visit("layer_parameters", range.layer_parameters);
+  visit("devices", range.devices);
+  visit("seq_length", range.seq_length);
 }
 
 /// How a parameter stands in the file. Its key ends in _gib where the file states memory.
@@ -194,6 +202,37 @@ void read_spreads(TableReader spread, StackProfile& profile) {
   spread.refuse_unknown_keys();
 }
 
+std::string interval_key(std::string_view end, std::string_view of) {
+  return fmt::format("{}_{}", end, of);
+}
+
+Interval read_interval(TableReader& table, std::string_view of) {
+  constexpr std::int64_t most = 1'000'000'000'000'000;
+  const auto end = [&](std::string_view name, std::int64_t least) {
+    return table.whole(interval_key(name, of), least, most, Presence::required).value_or(least);
+  };
+  const std::int64_t least = end("least", 1);
+  return {static_cast<double>(least), static_cast<double>(end("most", least))};
+}
+
+FittedRange read_range(TableReader table) {
+  FittedRange range;
+  visit_intervals(
+      range, [&](std::string_view of, Interval& interval) { interval = read_interval(table, of); });
+  range.device_names = table.texts("device_names", Presence::required);
+  for (const std::string& name : table.texts("precisions", Presence::required)) {
+    const Expected<Precision> precision = parse_name<Precision>(shown(name), "");
+    if (precision) {
+      range.precisions.push_back(*precision);
+    } else {
+      const Error& error = precision.errors().front();
+      table.fault("precisions", error.what, error.fix);
+    }
+  }
+  table.refuse_unknown_keys();
+  return range;
+}
+
 FitEvidence read_evidence(TableReader table) {
   constexpr Amount error{Dimension::ratio, 0, 1e6, "0% to 100000000%", "3.2%"};
   FitEvidence evidence;
@@ -228,6 +267,7 @@ StackProfile read_base(TableReader& root, std::string_view name, BaseAllowed all
   }
   Expected<StackProfile> base = read_from_catalog(name);
   if (base) {
+    base->range.reset();
     base->evidence.clear();
     base->spreads.clear();
     return *std::move(base);
@@ -259,6 +299,7 @@ Expected<StackProfile> read_root(const toml::table& document, std::string_view w
   defaults.refuse_unknown_keys();
   read_parameters(root, presence, profile);
   read_errors(root.child("errors"), presence, profile);
+  if (document.contains("range")) profile.range = read_range(root.child("range"));
   read_spreads(root.child("spread"), profile);
   for (TableReader& table : root.children("evidence")) {
     profile.evidence.push_back(read_evidence(std::move(table)));
@@ -273,6 +314,21 @@ Expected<StackProfile> parse(std::string_view text, std::string_view where, Base
       parse_toml(text, where, "a stack profile", "docs/stacks.md");
   if (!document) return document.errors();
   return read_root(*document, where, allowed);
+}
+
+std::string range_text(const FittedRange& range) {
+  std::string text = "\n# What the runs span: beyond it the error of a step time grows.\n[range]\n";
+  visit_intervals(range, [&](std::string_view of, const Interval& interval) {
+    text += fmt::format("{} = {:.0f}\n{} = {:.0f}\n", interval_key("least", of), interval.least,
+                        interval_key("most", of), interval.most);
+  });
+  std::vector<std::string> devices, precisions;
+  for (const std::string& name : range.device_names) devices.push_back(toml_string(name));
+  for (const Precision precision : range.precisions) {
+    precisions.push_back(toml_string(to_string(precision)));
+  }
+  return text + fmt::format("device_names = [{}]\nprecisions = [{}]\n", fmt::join(devices, ", "),
+                            fmt::join(precisions, ", "));
 }
 
 }  // namespace
@@ -317,6 +373,7 @@ std::string write_stack_profile(const StackProfile& profile) {
       "step_time = {}  # standard deviation of log(measured / predicted)\n"
       "memory = {}  # the same\n",
       profile.time_residual, profile.memory_residual);
+  if (profile.range) text += range_text(*profile.range);
   if (!profile.spreads.empty()) {
     text +=
         "\n# What the fit left open: one standard deviation of a parameter's "

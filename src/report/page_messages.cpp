@@ -221,7 +221,8 @@ constexpr Wording table[] = {
     {"page.program", "program", "プログラム"},
     {"page.profile", "stack profile", "スタックプロファイル"},
     {"page.origin", "profile fitted to", "プロファイルの由来"},
-    {"page.error_band", "error band of step times", "ステップ時間の誤差幅"},
+    {"page.error_band", "error band of step times, within the runs of its fit",
+     "ステップ時間の誤差幅(較正に用いた実行の範囲内)"},
     {"page.machine", "machine", "マシン"},
     {"page.study_date", "study {0}", "調査 {0}"},
     {"page.study_text", "{0}, {1} trials, begun {2}", "{0}、{1} 回の試行、開始 {2}"},
@@ -254,6 +255,11 @@ constexpr Wording table[] = {
     {"page.certain_predicted",
      "Predicted, ± {0:.0f} % (one standard deviation); fits with {1:.0f} %",
      "予測、± {0:.0f} %(標準偏差)。収まる確率 {1:.0f} %"},
+    {"page.certain_beyond",
+     "Predicted, ± {0:.0f} % (one standard deviation): beyond the runs that the profile was fitted "
+     "to, within which it would be ± {2:.0f} %; fits with {1:.0f} %",
+     "予測、± {0:.0f} %(標準偏差)。較正に用いた実行の範囲外(範囲内では ± {2:.0f} %)。"
+     "収まる確率 {1:.0f} %"},
     {"page.certain_elsewhere",
      "Predicted; the profile was measured on {0}, not on this device (± {1:.0f} % there)",
      "予測。プロファイルは {0} での実測で、このデバイスのものではない(そこでは ± {1:.0f} %)"},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cost/extrapolation.hpp"
 #include "model/parameters.hpp"
 #include "simulator/host_memory.hpp"
 
@@ -68,7 +69,9 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
   result.fits_probability =
       normal_cdf(std::log(static_cast<double>(cluster.device.memory) / result.peak_memory_bytes) /
                  profile.memory_residual);
-  result.error_band = profile.time_residual;
+  result.error_band = step_time_error(
+      profile,
+      extrapolation(profile, {&job, layout.devices(), cluster.device.name, layout.precision}));
   return result;
 }
 

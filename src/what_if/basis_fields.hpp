@@ -98,6 +98,21 @@ void visit_fields(FrameworkDefaults& defaults, Visit& visit) {
 }
 
 template <class Visit>
+void visit_fields(Interval& interval, Visit& visit) {
+  visit("least", interval.least);
+  visit("most", interval.most);
+}
+
+template <class Visit>
+void visit_fields(FittedRange& range, Visit& visit) {
+  visit("layer_parameters", range.layer_parameters);
+  visit("devices", range.devices);
+  visit("seq_length", range.seq_length);
+  visit("device_names", range.device_names);
+  visit("precisions", range.precisions);
+}
+
+template <class Visit>
 void visit_fields(StackProfile& profile, Visit& visit) {
   visit("name", profile.name);
   visit("cluster", profile.cluster);
@@ -107,6 +122,7 @@ void visit_fields(StackProfile& profile, Visit& visit) {
   }
   visit("memory_residual", profile.memory_residual);
   visit("time_residual", profile.time_residual);
+  visit("range", profile.range);
 }
 
 template <class Visit>

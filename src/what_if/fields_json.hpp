@@ -53,6 +53,10 @@ Json written(T value) {
     return object;
   } else if constexpr (is_optional<T>) {
     return value ? written(*value) : Json();
+  } else if constexpr (is_vector<T>) {
+    Json list = Json::array();
+    for (const auto& element : value) list.push_back(written(element));
+    return list;
   } else if constexpr (Named<T>) {
     return std::string(to_string(value));
   } else if constexpr (std::is_enum_v<T>) {

@@ -98,6 +98,15 @@ Expected<T> parse_fields(std::string_view json) {
   return read_fields<T>(document, "");
 }
 
+/// Of the best layouts, which share it where they share a precision.
+std::string error_band_text(const SearchResult& result) {
+  double band = 0;
+  for (const RankedLayout& ranked : result.best) {
+    band = std::max(band, ranked.prediction.error_band);
+  }
+  return fmt::format("±{:.0f} %", 100 * band);
+}
+
 }  // namespace
 
 WhatIfSettings settings_of(const WhatIfBasis& basis) {
@@ -187,7 +196,7 @@ std::string what_if_answer(const SearchRequest& request, const SearchResult& res
                 {"kind", "predicted"},
                 {"layouts", layouts_json(layouts, result)},
                 {"shared", shared_json(layouts)},
-                {"error_band", fmt::format("±{:.0f} %", 100 * request.profile.time_residual)},
+                {"error_band", error_band_text(result)},
                 {"considered", grouped(result.considered)},
                 {"fitting", grouped(result.fitting)},
                 {"unfit", grouped(result.unfit)},

@@ -5,6 +5,7 @@
    lets it link to, directly or through others. A unit test includes what its folder may.
 2. Below src/cli nothing ends the process.
 3. No folder is called utils.
+4. A document that a message or a comment names is there.
 Files over 500 lines are listed as a question, not an error: do they have two subjects?
 
 Usage: check_sources.py SOURCE_DIR
@@ -60,6 +61,12 @@ def check_includes(path, text, table, folder):
     return faults
 
 
+def check_documents(root, name, text):
+    return [f"{name}: names {document}, which is not there"
+            for document in sorted(set(re.findall(r"\bdocs/[\w-]+\.md\b", text)))
+            if not (root / document).is_file()]
+
+
 def check_tree(root):
     """All faults, and the files that are long."""
     table = read_library_table((root / "CMakeLists.txt").read_text())
@@ -76,6 +83,7 @@ def check_tree(root):
             text = path.read_text()
             if len(text.splitlines()) > LINES_TO_ASK_ABOUT:
                 long_files.append(f"{name}: {len(text.splitlines())} lines")
+            faults += check_documents(root, name, text)
             parts = name.parts
             code = without_comments(text)
             if parts[0] == "src" and len(parts) > 2:

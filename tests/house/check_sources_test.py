@@ -55,6 +55,14 @@ class CheckSources(unittest.TestCase):
         faults, _ = self.faults(src__model__a_dot_hpp='// #include "cli/program.hpp"\n')
         self.assertEqual(faults, [])
 
+    def test_a_document_that_is_named_is_there(self):
+        message = 'Error fault{"see docs/stacks.md"};\n'
+        faults, _ = self.faults(src__model__a_dot_cpp=message)
+        self.assertEqual(faults, [
+            "src/model/a.cpp: names docs/stacks.md, which is not there"])
+        faults, _ = self.faults(src__model__a_dot_cpp=message, docs__stacks_dot_md="# Stacks\n")
+        self.assertEqual(faults, [])
+
     def test_relative_includes_are_refused(self):
         for include in ("x.hpp", "../base/error.hpp"):
             faults, _ = self.faults(src__model__a_dot_hpp=f'#include "{include}"\n')

@@ -109,6 +109,10 @@ TEST(FitProfile, RecoversWhatItsRunsWereMadeWith) {
 
   const FitReport report = fit_profile(runs, usual());
   EXPECT_EQ(report.time_runs, 16);
+  ASSERT_TRUE(report.profile.range);
+  EXPECT_EQ(report.profile.range->seq_length, (Interval{2048, 2048}));
+  EXPECT_EQ(report.profile.range->device_names,
+            std::vector<std::string>{runs.front().cluster.device.name});
   EXPECT_LT(worst_error(runs, report.profile), 0.02);
   EXPECT_LT(report.profile.time_residual, 0.02);
   for (const auto& [key, value] : {std::pair{"rates.matmul_16bit", truth.matmul_16bit},

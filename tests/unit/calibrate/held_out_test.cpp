@@ -144,6 +144,7 @@ StackProfile fitted_to(const std::string& file) {
   profile.context_gib = 2;
   profile.defaults.recompute_head = true;
   profile.time_residual = 0.01;
+  profile.range.emplace();
   profile.evidence = {{.source = file, .runs = 16}};
   profile.spreads = {{"rates.matmul_16bit", 0.1}, {"memory.context_gib", 0.1}};
   return profile;
@@ -165,6 +166,7 @@ TEST(WithoutFit, keeps_facts_and_what_no_fit_has_touched) {
   EXPECT_EQ(start.loss, 0.9);
   EXPECT_TRUE(start.defaults.recompute_head);
   EXPECT_EQ(start.time_residual, uncalibrated.time_residual);
+  EXPECT_FALSE(start.range);
   EXPECT_TRUE(start.evidence.empty());
   EXPECT_TRUE(start.spreads.empty());
 }

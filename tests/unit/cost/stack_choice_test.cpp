@@ -57,6 +57,16 @@ TEST(MeasuredElsewhere, NamesTheOtherDevice) {
   EXPECT_FALSE(measured_elsewhere(profile, h100)) << "measured nowhere";
 }
 
+TEST(MeasuredElsewhere, KnowsEveryDeviceOfTheRuns) {
+  StackProfile profile;
+  const Cluster a100 = *read_cluster("a100-80gb-sxm"), h100 = *read_cluster("h100-80gb-sxm");
+  profile.cluster = "a100-80gb-sxm";
+  profile.range.emplace().device_names = {a100.device.name, h100.device.name};
+  EXPECT_FALSE(measured_elsewhere(profile, h100));
+  EXPECT_EQ(measured_elsewhere(profile, *read_cluster("b200-sxm")),
+            a100.device.name + ", " + h100.device.name);
+}
+
 TEST(MeasuredElsewhere, IsAboutTheDeviceNotTheRoom) {
   StackProfile profile;
   profile.evidence = {{.source = "runs.csv", .runs = 8}};

@@ -39,6 +39,11 @@ StackProfile unlike_the_defaults() {
   }
   profile.time_residual = 0.0213;
   profile.memory_residual = 0.047;
+  profile.range = FittedRange{.layer_parameters = {1e9, 64.3e9},
+                              .devices = {8, 256},
+                              .seq_length = {2048, 8192},
+                              .device_names = {"Our \"A100\"", "Our H100"},
+                              .precisions = {Precision::fp16, Precision::fp8}};
   profile.evidence = {{"runs.csv", 12, 0.0345, 0.0217, false}, {"other.csv", 3, 0.1, 0, true}};
   profile.spreads = {{"rates.loss", 0.12}, {"seconds.step", 0.3}, {"memory.context_gib", 0.05}};
   return profile;
@@ -189,6 +194,21 @@ TEST(StackProfileFile, a_profile_on_its_own_names_every_value) {
   EXPECT_EQ(fault_of(without_line("zero_stage")).where, "mine.toml: defaults.zero_stage");
 }
 
+TEST(StackProfileFile, a_range_is_whole_or_not_there) {
+  EXPECT_EQ(fault_of(without_line("most_devices")).where, "mine.toml: range.most_devices");
+  const Error turned = fault_of(with_value("most_seq_length", "1024"));
+  EXPECT_EQ(turned.where, "mine.toml: range.most_seq_length");
+  EXPECT_TRUE(holds(turned.fix, "2048")) << turned.fix;
+  EXPECT_EQ(fault_of(with_value("precisions", "[\"fp9\"]")).where, "mine.toml: range.precisions");
+  EXPECT_EQ(fault_of(edited("[range]\n", "[range]\nmost = 1\n")).where, "mine.toml: range.most");
+
+  StackProfile profile = unlike_the_defaults();
+  profile.range.reset();
+  const auto read = parse_stack_profile(write_stack_profile(profile), "mine.toml");
+  ASSERT_TRUE(read.has_value()) << to_string(read.errors());
+  EXPECT_FALSE(read->range);
+}
+
 TEST(StackProfileFile, all_faults_come_at_once) {
   std::string text = without_line("cluster");
   text = text.replace(text.find("zero_stage = 3"), 14, "zero_stage = -1");
@@ -218,6 +238,7 @@ TEST(StackProfileFile, a_base_gives_what_the_file_leaves_out) {
   expected.description.clear();
   expected.origin = "a guess";
   expected.loss = 0.25;
+  expected.range.reset();
   expected.evidence.clear();
   expected.spreads.clear();
   EXPECT_EQ(*derived, expected);

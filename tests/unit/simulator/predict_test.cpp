@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <limits>
 
+#include "cost/extrapolation.hpp"
 #include "support/round_machine.hpp"
 
 namespace kumihimo {
@@ -141,6 +142,23 @@ TEST(Predict, TheErrorBandIsTheProfiles) {
   Example example;
   example.profile.time_residual = 0.07;
   EXPECT_EQ(example.prediction().error_band, 0.07);
+}
+
+TEST(Predict, TheErrorBandWidensBeyondTheRunsOfTheFit) {
+  Example example;
+  const RangePoint here{&example.job, example.layout.devices(), example.cluster.device.name,
+                        example.layout.precision};
+  example.profile.range = range_of(std::vector{here});
+  const double within = example.profile.time_residual;
+  EXPECT_EQ(example.prediction().error_band, within);
+  double band = within;
+  for (int doubling = 0; doubling < 3; ++doubling) {
+    example.layout.data_parallel *= 2;
+    EXPECT_GT(example.prediction().error_band, band);
+    band = example.prediction().error_band;
+  }
+  example.layout.precision = Precision::fp16;
+  EXPECT_GT(example.prediction().error_band, band) << "no run had fp16";
 }
 
 }  // namespace

@@ -1,0 +1,87 @@
+#include "cost/extrapolation.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.hpp"
+#include "model/parameters.hpp"
+
+namespace kumihimo {
+namespace {
+
+// Standard deviations of log step time, fitted by scripts/accuracy_range.py to groups of runs that
+// were held out of a profile's fit by model, number of devices, sequence length, device or
+// precision.
+constexpr double per_doubling_of_parameters = 0.034;
+constexpr double per_doubling_of_devices = 0.026;
+constexpr double per_doubling_of_seq_length = 0.066;
+constexpr double on_another_device = 0.12;
+constexpr double in_another_precision = 0.079;
+
+double layer_parameters(const TransformerShape& model) {
+  return static_cast<double>(count_parameters(model).per_layer() * model.layers);
+}
+
+double doublings_beyond(const Interval& interval, double value) {
+  if (value > interval.most) return std::log2(value / interval.most);
+  if (value < interval.least) return std::log2(value / interval.least);
+  return 0;
+}
+
+template <class Values>
+void insert_new(Values& values, const typename Values::value_type& value) {
+  if (std::ranges::find(values, value) == values.end()) values.push_back(value);
+}
+
+}  // namespace
+
+FittedRange range_of(std::span<const RangePoint> runs) {
+  KUMIHIMO_CHECK(!runs.empty());
+  FittedRange range;
+  bool first = true;
+  for (const RangePoint& run : runs) {
+    const auto widen = [&](Interval& interval, double value) {
+      interval.least = first ? value : std::min(interval.least, value);
+      interval.most = first ? value : std::max(interval.most, value);
+    };
+    widen(range.layer_parameters, layer_parameters(run.job->model));
+    widen(range.devices, static_cast<double>(run.devices));
+    widen(range.seq_length, static_cast<double>(run.job->seq_length));
+    insert_new(range.device_names, std::string(run.device_name));
+    if (run.precision) insert_new(range.precisions, *run.precision);
+    first = false;
+  }
+  std::ranges::sort(range.device_names);
+  std::ranges::sort(range.precisions);
+  return range;
+}
+
+Extrapolation extrapolation(const StackProfile& profile, const RangePoint& point) {
+  Extrapolation beyond;
+  if (!profile.range) return beyond;
+  const FittedRange& range = *profile.range;
+  beyond.layer_parameters =
+      doublings_beyond(range.layer_parameters, layer_parameters(point.job->model));
+  beyond.devices = doublings_beyond(range.devices, static_cast<double>(point.devices));
+  beyond.seq_length =
+      doublings_beyond(range.seq_length, static_cast<double>(point.job->seq_length));
+  beyond.other_device =
+      std::ranges::find(range.device_names, point.device_name) == range.device_names.end();
+  beyond.other_precision =
+      point.precision &&
+      std::ranges::find(range.precisions, *point.precision) == range.precisions.end();
+  return beyond;
+}
+
+double step_time_error(const StackProfile& profile, const Extrapolation& beyond) {
+  double variance = profile.time_residual * profile.time_residual;
+  const auto add = [&](double error) { variance += error * error; };
+  add(per_doubling_of_parameters * beyond.layer_parameters);
+  add(per_doubling_of_devices * beyond.devices);
+  add(per_doubling_of_seq_length * beyond.seq_length);
+  if (beyond.other_device) add(on_another_device);
+  if (beyond.other_precision) add(in_another_precision);
+  return std::sqrt(variance);
+}
+
+}  // namespace kumihimo
