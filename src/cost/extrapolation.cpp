@@ -28,9 +28,15 @@ double doublings_beyond(const Interval& interval, double value) {
   return 0;
 }
 
-template <class Values>
-void insert_new(Values& values, const typename Values::value_type& value) {
-  if (std::ranges::find(values, value) == values.end()) values.push_back(value);
+/// Where a file names none, nothing is new.
+template <class Values, class Value>
+bool is_new(const Values& known, const Value& value) {
+  return !known.empty() && std::ranges::find(known, value) == known.end();
+}
+
+template <class Values, class Value>
+void insert_new(Values& known, const Value& value) {
+  if (known.empty() || is_new(known, value)) known.emplace_back(value);
 }
 
 }  // namespace
@@ -47,7 +53,7 @@ FittedRange range_of(std::span<const RangePoint> runs) {
     widen(range.layer_parameters, layer_parameters(run.job->model));
     widen(range.devices, static_cast<double>(run.devices));
     widen(range.seq_length, static_cast<double>(run.job->seq_length));
-    insert_new(range.device_names, std::string(run.device_name));
+    insert_new(range.device_names, run.device_name);
     if (run.precision) insert_new(range.precisions, *run.precision);
     first = false;
   }
@@ -65,11 +71,8 @@ Extrapolation extrapolation(const StackProfile& profile, const RangePoint& point
   beyond.devices = doublings_beyond(range.devices, static_cast<double>(point.devices));
   beyond.seq_length =
       doublings_beyond(range.seq_length, static_cast<double>(point.job->seq_length));
-  beyond.other_device =
-      std::ranges::find(range.device_names, point.device_name) == range.device_names.end();
-  beyond.other_precision =
-      point.precision &&
-      std::ranges::find(range.precisions, *point.precision) == range.precisions.end();
+  beyond.other_device = is_new(range.device_names, point.device_name);
+  beyond.other_precision = point.precision && is_new(range.precisions, *point.precision);
   return beyond;
 }
 

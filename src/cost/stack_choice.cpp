@@ -72,7 +72,7 @@ std::string default_stack(const Cluster& cluster) {
 }
 
 std::optional<std::string> measured_elsewhere(const StackProfile& profile, const Cluster& cluster) {
-  if (profile.range) {
+  if (profile.range && !profile.range->device_names.empty()) {
     const auto& names = profile.range->device_names;
     if (std::ranges::find(names, cluster.device.name) != names.end()) return std::nullopt;
     return fmt::format("{}", fmt::join(names, ", "));

@@ -61,8 +61,8 @@ class KernelsTest : public ::testing::TestWithParam<HostBackend> {
   Kernels& kernels = *device.kernels;
 };
 
-inline std::string backend_name(const ::testing::TestParamInfo<HostBackend>& info) {
-  switch (info.param) {
+inline std::string to_string(HostBackend backend) {
+  switch (backend) {
     case HostBackend::reference: return "reference";
     case HostBackend::cpu: return "cpu";
     case HostBackend::emulated_cuda: return "emulated_cuda";
@@ -70,5 +70,11 @@ inline std::string backend_name(const ::testing::TestParamInfo<HostBackend>& inf
   }
   return "?";
 }
+
+inline std::string backend_name(const ::testing::TestParamInfo<HostBackend>& info) {
+  return to_string(info.param);
+}
+
+inline void PrintTo(HostBackend backend, std::ostream* out) { *out << to_string(backend); }
 
 }  // namespace kumihimo::testing

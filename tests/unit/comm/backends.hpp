@@ -23,6 +23,9 @@ inline Cluster cluster_of_nodes(int nodes) {
 struct RankBackend {
   std::string name;
   void (*run)(int ranks, const RankBody& body);
+
+  /// In the list of tests; else it is the bytes of a pointer, other ones in each run.
+  friend void PrintTo(const RankBackend& backend, std::ostream* out) { *out << backend.name; }
 };
 
 inline std::vector<RankBackend> backends() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <ostream>
 #include <string_view>
 
 #include "comm/world.hpp"
@@ -14,6 +15,8 @@ namespace kumihimo {
 struct ConformanceCheck {
   std::string_view name;
   void (*run)(World& world);
+
+  friend void PrintTo(const ConformanceCheck& check, std::ostream* out) { *out << check.name; }
 };
 
 std::span<const ConformanceCheck> conformance_checks();

@@ -78,6 +78,13 @@ TEST(Extrapolation, KnowsDevicesAndPrecisions) {
   EXPECT_FALSE(of(fitted(), job, 8, "A100", std::nullopt).other_precision);
 }
 
+TEST(Extrapolation, TakesWhatARangeDoesNotNameAsKnown) {
+  StackProfile profile = fitted();
+  profile.range->device_names.clear();
+  profile.range->precisions.clear();
+  EXPECT_EQ(of(profile, job_of(12, 2048), 8, "H100", Precision::fp8), Extrapolation{});
+}
+
 TEST(Extrapolation, IsUnknownWithoutARange) {
   StackProfile profile = fitted();
   profile.range.reset();
