@@ -45,9 +45,3 @@ function(kumihimo_compile_settings target)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
   endif()
 endfunction()
-
-# For code whose own speed nobody waits for, tests and text: g++ at -O1 takes three fifths of the
-# time that it takes at -O3. The libraries that such code calls are compiled as ever.
-function(kumihimo_compile_quickly target)
-  target_compile_options(${target} PRIVATE $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:-O1>)
-endfunction()

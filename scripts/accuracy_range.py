@@ -74,12 +74,18 @@ def doublings(value, others):
     return max(0.0, math.log2(value / max(others)), math.log2(min(others) / value))
 
 
+def precision_of(run):
+    """As the planner reads it: recipes of fp8 are one; what is not stated is bf16."""
+    text = run["precision"]
+    return "fp8" if "fp8" in text.lower() or text == "e4m3" else "16 bits"
+
+
 def distance_of(run, fitted):
     """Of a run from those that a profile was fitted to; rounded, so that runs group."""
     far = [doublings(of(run), [of(other) for other in fitted])
            for of in (size_of, lambda r: number(r["gpus"]), lambda r: number(r["seq_len"]))]
-    new = [run[column] not in {other[column] for other in fitted}
-           for column in ("gpu_type", "precision")]
+    new = [of(run) not in {of(other) for other in fitted}
+           for of in (lambda r: r["gpu_type"], precision_of)]
     return tuple(round(d, 1) for d in far) + tuple(float(flag) for flag in new)
 
 
@@ -96,7 +102,7 @@ def grouped(source, by, band, rows, fitted_to):
         if fitted:
             parts[row[by], distance_of(row.run, fitted)].append((i, row))
     return [Group(source, frozenset(i for i, _ in part), part[0][1]["gpu_type"],
-                  part[0][1]["precision"] or "not stated", distance, band,
+                  precision_of(part[0][1]), distance, band,
                   [abs(math.log(row.predicted_s / row.measured_s)) for _, row in part])
             for (_, distance), part in parts.items()]
 

@@ -267,7 +267,6 @@ StackProfile read_base(TableReader& root, std::string_view name, BaseAllowed all
   }
   Expected<StackProfile> base = read_from_catalog(name);
   if (base) {
-    base->range.reset();
     base->evidence.clear();
     base->spreads.clear();
     return *std::move(base);

@@ -238,7 +238,6 @@ TEST(StackProfileFile, a_base_gives_what_the_file_leaves_out) {
   expected.description.clear();
   expected.origin = "a guess";
   expected.loss = 0.25;
-  expected.range.reset();
   expected.evidence.clear();
   expected.spreads.clear();
   EXPECT_EQ(*derived, expected);
