@@ -15,6 +15,7 @@ std::string_view key_of(Resource resource) {
     case Resource::arithmetic: return "arithmetic";
     case Resource::memory_bandwidth: return "memory_bandwidth";
     case Resource::network: return "communication";
+    case Resource::host_link: return "host_link";
     case Resource::pipeline: return "pipeline";
     case Resource::host: return "host";
   }

@@ -16,6 +16,7 @@ PassTime& PassTime::operator+=(const PassTime& other) {
   context_comm += other.context_comm;
   pipeline_comm += other.pipeline_comm;
   data_comm += other.data_comm;
+  host_link += other.host_link;
   host += other.host;
   hidden += other.hidden;
   launches += other.launches;
@@ -28,8 +29,8 @@ PassTime PassTime::scaled(double factor) const {
   for (double PassTime::*part :
        {&PassTime::matmul, &PassTime::attention, &PassTime::norm, &PassTime::elementwise,
         &PassTime::tensor_comm, &PassTime::context_comm, &PassTime::pipeline_comm,
-        &PassTime::data_comm, &PassTime::host, &PassTime::hidden, &PassTime::launches,
-        &PassTime::tensor_hops}) {
+        &PassTime::data_comm, &PassTime::host_link, &PassTime::host, &PassTime::hidden,
+        &PassTime::launches, &PassTime::tensor_hops}) {
     result.*part *= factor;
   }
   return result;

@@ -20,6 +20,7 @@ struct PassTime {
   double context_comm = 0;   ///< exposed
   double pipeline_comm = 0;  ///< sends and receives that hold up their rank
   double data_comm = 0;      ///< exposed (ZeRO-3 gathers)
+  double host_link = 0;      ///< exposed copies of offloaded activations and weights
   double host = 0;           ///< the device waits for launches
   double hidden = 0;         ///< communication behind compute; not part of the total
   double launches = 0;     ///< host time that its launches take; `host` is what exceeds the device
@@ -27,7 +28,7 @@ struct PassTime {
 
   double compute() const { return matmul + attention + norm + elementwise; }
   double total() const {
-    return compute() + tensor_comm + context_comm + pipeline_comm + data_comm + host;
+    return compute() + tensor_comm + context_comm + pipeline_comm + data_comm + host_link + host;
   }
 
   PassTime& operator+=(const PassTime& other);

@@ -65,10 +65,11 @@ struct RankParameters {
   }
 };
 
-/// Adds to a pass the part of `communication` that does not hide behind it.
-void expose(double communication, double share, PassTime& pass) {
+/// Adds to a pass, as `kind`, the part of `communication` that does not hide behind it.
+void expose(double communication, double share, PassTime& pass,
+            double PassTime::*kind = &PassTime::data_comm) {
   const double hidden = std::min(communication, share * pass.total());
-  pass.data_comm += communication - hidden;
+  pass.*kind += communication - hidden;
   pass.hidden += hidden;
 }
 
@@ -240,14 +241,14 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
     }
     if (layout.offload.activations && host_bandwidth > 0) {
       const double seconds = chunk.kept_bytes / host_bandwidth;
-      expose(seconds, hiding, chunk.forward);
-      expose(seconds, hiding, chunk.backward_input);
+      expose(seconds, hiding, chunk.forward, &PassTime::host_link);
+      expose(seconds, hiding, chunk.backward_input, &PassTime::host_link);
     }
     if (layout.offload.weights && host_bandwidth > 0) {
       const double seconds = static_cast<double>(parameters) * element_bytes(layout.precision) /
                              (layout.zero_stage == 3 ? groups.shard_ranks : 1) / host_bandwidth;
-      expose(seconds, hiding, chunk.forward);
-      expose(seconds, hiding, chunk.backward_input);
+      expose(seconds, hiding, chunk.forward, &PassTime::host_link);
+      expose(seconds, hiding, chunk.backward_input, &PassTime::host_link);
     }
     finish(chunk);
     rank_parameters[stage % ranks].whole += stage_parameters.whole;

@@ -159,6 +159,7 @@ constexpr Wording table[] = {
     {"page.part.context_communication", "context communication", "コンテキスト並列の通信"},
     {"page.part.pipeline_communication", "pipeline communication", "パイプライン並列の通信"},
     {"page.part.data_communication", "data communication", "データ並列の通信"},
+    {"page.part.host_link", "copies to and from host", "ホストとの転送"},
     {"page.part.bubble", "pipeline bubble", "パイプラインバブル"},
     {"page.part.optimizer", "optimizer", "オプティマイザ"},
     {"page.part.host", "host launches", "ホストの起動待ち"},

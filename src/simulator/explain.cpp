@@ -42,7 +42,7 @@ double travelling_s(const StepCost& cost, int rank) {
 
 }  // namespace
 
-std::array<TimePart, 12> StepBreakdown::parts() const {
+std::array<TimePart, 13> StepBreakdown::parts() const {
   return {{{"matrix_products", "matrix products", matmul_s},
            {"attention", "attention", attention_s},
            {"norms", "norms", norm_s},
@@ -51,6 +51,7 @@ std::array<TimePart, 12> StepBreakdown::parts() const {
            {"context_communication", "context communication", context_comm_s},
            {"pipeline_communication", "pipeline communication", pipeline_comm_s},
            {"data_communication", "data communication", data_comm_s},
+           {"host_link", "copies to and from host", host_link_s},
            {"bubble", "pipeline bubble", bubble_s},
            {"optimizer", "optimizer", optimizer_s},
            {"host", "host launches", host_s},
@@ -77,6 +78,7 @@ StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played) {
   result.context_comm_s = passes.context_comm;
   result.pipeline_comm_s = passes.pipeline_comm;
   result.data_comm_s = passes.data_comm + own.reduce_s + own.gather_s;
+  result.host_link_s = passes.host_link;
   result.optimizer_s = own.optimizer_s;
   result.host_s = passes.host;
   result.fixed_s = cost.fixed_s;
@@ -92,11 +94,12 @@ StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played) {
 }
 
 Binding binding_resource(const StepBreakdown& parts) {
-  const std::array<Binding, 5> shares{{
+  const std::array<Binding, 6> shares{{
       {Resource::arithmetic, parts.matmul_s + parts.attention_s},
       {Resource::memory_bandwidth, parts.norm_s + parts.elementwise_s + parts.optimizer_s},
       {Resource::network,
        parts.tensor_comm_s + parts.context_comm_s + parts.pipeline_comm_s + parts.data_comm_s},
+      {Resource::host_link, parts.host_link_s},
       {Resource::pipeline, parts.bubble_s},
       {Resource::host, parts.host_s + parts.fixed_s},
   }};
@@ -110,6 +113,7 @@ std::string_view label(Resource resource) {
     case Resource::arithmetic: return "arithmetic";
     case Resource::memory_bandwidth: return "memory bandwidth";
     case Resource::network: return "communication";
+    case Resource::host_link: return "the host link";
     case Resource::pipeline: return "the pipeline";
     case Resource::host: return "the host";
   }

@@ -25,18 +25,19 @@ struct StepBreakdown {
   double tensor_comm_s = 0;  ///< exposed, like all four
   double context_comm_s = 0;
   double pipeline_comm_s = 0;
-  double data_comm_s = 0;  ///< gradient reduction, sharded weights, offloaded states
+  double data_comm_s = 0;  ///< gradient reduction, sharded weights
+  double host_link_s = 0;  ///< exposed copies of offloaded activations and weights
   double bubble_s = 0;     ///< waiting for other pipeline ranks
-  double optimizer_s = 0;
-  double host_s = 0;   ///< the device waits for launches
-  double fixed_s = 0;  ///< once per step: data, logging, clipping
+  double optimizer_s = 0;  ///< with exposed copies of its offloaded states
+  double host_s = 0;       ///< the device waits for launches
+  double fixed_s = 0;      ///< once per step: data, logging, clipping
 
   double hidden_layer_comm_s = 0;     ///< behind the passes: tensor, context, sharded weights
   double hidden_reduce_s = 0;         ///< gradients, behind the last backward
   double hidden_gather_s = 0;         ///< updated weights, behind the first forward passes
   double hidden_pipeline_comm_s = 0;  ///< messages that travel beside compute
 
-  std::array<TimePart, 12> parts() const;
+  std::array<TimePart, 13> parts() const;
   double total_s() const;
 };
 
@@ -44,7 +45,7 @@ struct StepBreakdown {
 StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played);
 
 /// What more of would shorten the step most.
-enum class Resource { arithmetic, memory_bandwidth, network, pipeline, host };
+enum class Resource { arithmetic, memory_bandwidth, network, host_link, pipeline, host };
 
 struct Binding {
   Resource resource = Resource::arithmetic;

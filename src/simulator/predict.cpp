@@ -12,14 +12,15 @@ namespace {
 
 double normal_cdf(double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); }
 
-/// Exposed communication of one rank in a step: in its passes, and around the optimizer.
+/// Exposed communication of one rank in a step: in its passes, with the host too, and around the
+/// optimizer.
 double exposed_communication_s(const StepCost& step, int rank) {
   double per_micro_batch = 0;
   for (std::size_t stage = rank; stage < step.chunks.size(); stage += step.ranks.size()) {
     const ChunkCost& chunk = step.chunks[stage];
     for (const PassTime* pass : {&chunk.forward, &chunk.backward_input, &chunk.backward_weight}) {
-      per_micro_batch +=
-          pass->tensor_comm + pass->context_comm + pass->pipeline_comm + pass->data_comm;
+      per_micro_batch += pass->tensor_comm + pass->context_comm + pass->pipeline_comm +
+                         pass->data_comm + pass->host_link;
     }
   }
   return per_micro_batch * static_cast<double>(step.num_micro_batches) + step.ranks[rank].reduce_s +

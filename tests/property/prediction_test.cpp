@@ -185,7 +185,7 @@ TEST(PredictionProperty, OverlapMovesCommunicationAndLosesNone) {
     ASSERT_LE(question.prediction().step_s, exposed_step * (1 + 1e-12));
 
     const auto whole = [](const PassTime& pass) {
-      return pass.tensor_comm + pass.context_comm + pass.data_comm + pass.hidden;
+      return pass.tensor_comm + pass.context_comm + pass.data_comm + pass.host_link + pass.hidden;
     };
     for (std::size_t chunk = 0; chunk < apart.chunks.size(); ++chunk) {
       for (const auto pass :

@@ -249,15 +249,16 @@ TEST(PassTime, CategoriesAddUpAndHiddenTimeStandsApart) {
                       .context_comm = 32,
                       .pipeline_comm = 64,
                       .data_comm = 128,
+                      .host_link = 0.5,
                       .host = 256,
                       .hidden = 512};
   EXPECT_EQ(time.compute(), 1 + 2 + 4 + 8);
-  EXPECT_EQ(time.total(), 511);
-  EXPECT_EQ(time.scaled(3).total(), 3 * 511);
+  EXPECT_EQ(time.total(), 511.5);
+  EXPECT_EQ(time.scaled(3).total(), 3 * 511.5);
   EXPECT_EQ(time.scaled(3).hidden, 3 * 512);
   PassTime sum = time;
   sum += time;
-  EXPECT_EQ(sum.total(), 2 * 511);
+  EXPECT_EQ(sum.total(), 2 * 511.5);
   EXPECT_EQ(sum.hidden, 2 * 512);
 }
 

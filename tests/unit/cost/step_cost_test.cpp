@@ -292,8 +292,9 @@ TEST(StepCost, OffloadedStatesCrossTheHostLink) {
   step.layout.offload = {.activations = true};
   const StepCost cost = step.cost();
   const double transfer = (8 * 100 + 30) / (0.5 * 1e9);
-  EXPECT_DOUBLE_EQ(cost.chunks[0].forward.data_comm, transfer);
-  EXPECT_DOUBLE_EQ(cost.chunks[0].backward_input.data_comm, transfer);
+  EXPECT_DOUBLE_EQ(cost.chunks[0].forward.host_link, transfer);
+  EXPECT_DOUBLE_EQ(cost.chunks[0].backward_input.host_link, transfer);
+  EXPECT_EQ(cost.chunks[0].forward.data_comm, 0);
 }
 
 TEST(StepCost, OffloadedStatesHideBehindAForwardPassWhereTheFrameworkSaysSo) {

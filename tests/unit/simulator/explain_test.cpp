@@ -60,13 +60,24 @@ TEST(Explain, NamesTheResourceOfTheLargestShare) {
   EXPECT_DOUBLE_EQ(binding.share, (2.0 + 3.0) / 10.0);
 }
 
+TEST(Explain, CopiesOfWhatIsOffloadedAreTheHostLinks) {
+  StepCost cost = uniform_cost(1, 1, 4);
+  cost.chunks[0].forward.host_link += 8;
+  cost.chunks[0].forward_s += 8;
+  const auto schedule = make_schedule(ScheduleKind::one_forward_one_backward, 1, 1, 4);
+  const StepBreakdown parts = break_down(cost, play(*schedule, cost));
+  EXPECT_DOUBLE_EQ(parts.host_link_s, 4 * 8);
+  EXPECT_DOUBLE_EQ(parts.data_comm_s, 0);
+  EXPECT_EQ(binding_resource(parts).resource, Resource::host_link);
+}
+
 PassTime random_pass(std::mt19937& random) {
   std::uniform_real_distribution<double> seconds(0, 1);
   PassTime pass;
   for (double PassTime::*part :
        {&PassTime::matmul, &PassTime::attention, &PassTime::norm, &PassTime::elementwise,
         &PassTime::tensor_comm, &PassTime::context_comm, &PassTime::pipeline_comm,
-        &PassTime::data_comm, &PassTime::host, &PassTime::hidden}) {
+        &PassTime::data_comm, &PassTime::host_link, &PassTime::host, &PassTime::hidden}) {
     pass.*part = seconds(random);
   }
   return pass;
