@@ -13,22 +13,6 @@ from accuracy_rows import number, percent, table
 TITLE = "## Beyond the runs of a profile"
 CODE = pathlib.Path(__file__).resolve().parent.parent / "src" / "cost" / "extrapolation.cpp"
 
-# Runs and the profile that was fitted to them, without the large models of Megatron 2021, whose
-# fits take minutes each.
-SOURCES = [
-    ("alephalpha_layout_sweep_a100.csv", "megatron-2023-a100"),
-    ("megatron_seqpar_selective_a100.csv", "megatron-2021-a100"),
-    ("mosaicml_llmfoundry_a100_2023-05.csv", "fsdp-2023-a100"),
-    ("mosaicml_experiment_branch_h100_a100.csv", "fsdp-2023-h100"),
-    ("nvidia_nemo_h100_fp8_2024.csv", "nemo-fp8-2024-h100"),
-    ("nvidia_megatron_bridge_h100_b200_gb200_gb300.csv", "megatron-bridge-2025-h100"),
-    ("nanotron_ultrascale_h100.csv", "nanotron-2025-h100"),
-    ("torchtitan_a100_h100_h200.csv", "torchtitan-2025-h100"),
-    ("internevo_a100_7b.csv", "internevo-2024-a100"),
-    ("vtrain_multi_node_a100.csv", "megatron-deepspeed-2023-a100"),
-    ("vtrain_single_node_a100.csv", "megatron-deepspeed-2023-a100"),
-    ("llmq_consumer_and_h100_gpus.csv", "llmq-2026"),
-]
 # The same framework on another device than that of the profile.
 ELSEWHERE = [
     ("mosaicml_experiment_branch_h100_a100.csv", "fsdp-2023-a100",
@@ -37,7 +21,9 @@ ELSEWHERE = [
      "mosaicml_experiment_branch_h100_a100.csv"),
 ]
 HELD_OUT_BY = ["model_name", "gpus", "seq_len", "gpu_type", "precision"]
-LEFT_OUT = {("nanotron_ultrascale_h100.csv", "gpus")}  # seven fits to a thousand runs: ten minutes
+# Minutes for each fit: the largest models of Megatron 2021, and a thousand runs.
+LEFT_OUT = {("megatron_sc21_a100.csv", column) for column in HELD_OUT_BY}
+LEFT_OUT.add(("nanotron_ultrascale_h100.csv", "gpus"))
 
 # In the order of the constants in the code.
 KINDS = {"model size": "per_doubling_of_parameters", "devices": "per_doubling_of_devices",
@@ -128,9 +114,9 @@ def by_column(runs, scratch, column):
     return path
 
 
-def held_out_groups(program, folder, scratch, impossible, say):
+def held_out_groups(program, sources, folder, scratch, impossible, say):
     groups = []
-    for name, stack in SOURCES:
+    for name, stack in sources:
         band = program.stacks[stack]["time_residual"]
         for column in HELD_OUT_BY:
             if (name, column) in LEFT_OUT:
@@ -205,8 +191,9 @@ def kind_lines(groups, growth):
     return lines
 
 
-def range_section(program, folder, scratch, impossible, say):
-    groups = held_out_groups(program, folder, scratch, impossible, say)
+def range_section(program, sources, folder, scratch, impossible, say):
+    """`sources`: run files, each with the profile that was fitted to it."""
+    groups = held_out_groups(program, sources, folder, scratch, impossible, say)
     beyond = [group for group in groups if group.is_beyond()]
     used, fitted = growth_in_code(), fit_growth(beyond)
     constants = [[kind, percent(f), percent(u)] for kind, f, u in zip(KINDS, fitted, used)]

@@ -436,6 +436,12 @@ def stacks_used(program):
     return {name: program.stacks.get(name) for name in names}
 
 
+def fitted_sources():
+    """Run files with the profile that was fitted to each."""
+    return [(SWEEP_FILE, SWEEP_STACK)] + [(source.file, source.stack)
+                                          for source in SOURCES if source.own]
+
+
 def with_section(document, section):
     """The document with a section in the place of the one with the same title, or before the last
     of its parts."""
@@ -473,8 +479,8 @@ def main():
             program = Kumihimo(options.program, scratch)
             sections = {
                 "search": lambda: accuracy_search.search_section(program, folder, say),
-                "range": lambda: accuracy_range.range_section(program, folder, scratch,
-                                                              Unavailable, say)}
+                "range": lambda: accuracy_range.range_section(program, fitted_sources(), folder,
+                                                              scratch, Unavailable, say)}
             if options.only:
                 section = sections[options.only]()
                 write(options.out, with_section(options.out.read_text(), section))

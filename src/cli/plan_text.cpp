@@ -22,13 +22,11 @@ std::vector<ParallelLayout> layouts_of(const SearchResult& result) {
   return layouts;
 }
 
-std::string band_text(double error_band) { return fmt::format("±{:.0f} %", 100 * error_band); }
-
 /// The error band of every row, or nothing where they differ, as they do by precision.
 std::optional<std::string> common_band(const std::vector<RankedLayout>& best) {
   std::optional<std::string> common;
   for (const RankedLayout& ranked : best) {
-    const std::string own = band_text(ranked.prediction.error_band);
+    const std::string own = to_text(ranked.prediction).error_band;
     if (common && *common != own) return std::nullopt;
     common = own;
   }
@@ -83,8 +81,7 @@ Table best_table(const Plan& plan) {
         std::to_string(layout.micro_batch_size)};
     for (const Knob& knob : knobs) row.push_back(knob.value(layout));
     const PredictionText text = to_text(ranked.prediction);
-    const std::string step =
-        band ? text.step : text.step + " " + band_text(ranked.prediction.error_band);
+    const std::string step = band ? text.step : text.step + " " + text.error_band;
     row.insert(row.end(), {text.mfu, text.mfu_causal, step, text.tokens_per_s_per_device,
                            text.memory, text.fits, text.bubble, text.communication});
     table.rows.push_back(std::move(row));

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <fmt/ranges.h>
+#include <optional>
 #include <vector>
 
 #include "cost/extrapolation.hpp"
@@ -13,8 +14,8 @@ namespace {
 /// Less is beyond the range too, but nothing to speak of.
 constexpr double worth_naming = 0.14;  // doublings: a tenth more
 
-std::vector<std::string> reasons(const Extrapolation& beyond, const StackProfile& profile,
-                                 Language language) {
+std::vector<std::string> reasons(const Extrapolation& beyond,
+                                 const std::optional<std::string>& elsewhere, Language language) {
   std::vector<std::string> texts;
   const auto name = [&](double doublings, std::string_view above, std::string_view below) {
     if (std::abs(doublings) < worth_naming) return;
@@ -24,10 +25,7 @@ std::vector<std::string> reasons(const Extrapolation& beyond, const StackProfile
   name(beyond.layer_parameters, "band.larger_model", "band.smaller_model");
   name(beyond.devices, "band.more_devices", "band.fewer_devices");
   name(beyond.seq_length, "band.longer", "band.shorter");
-  if (beyond.other_device) {
-    texts.push_back(text_of(language, "band.device",
-                            fmt::format("{}", fmt::join(profile.range->device_names, ", "))));
-  }
+  if (beyond.other_device) texts.push_back(text_of(language, "band.device", *elsewhere));
   return texts;
 }
 
@@ -40,12 +38,12 @@ std::string step_error_text(const PlannedJob& planned, Language language) {
                                                        .devices = planned.devices,
                                                        .device_name = planned.cluster.device.name,
                                                        .precision = {}});
-  const auto named = reasons(beyond, profile, language);
+  const auto elsewhere = measured_elsewhere(profile, planned.cluster);
+  const auto named = reasons(beyond, elsewhere, language);
   if (!named.empty()) {
     return text_of(language, "band.beyond", 100 * step_time_error(profile, beyond), within,
                    fmt::format("{}", fmt::join(named, ", ")));
   }
-  const auto elsewhere = measured_elsewhere(profile, planned.cluster);
   return elsewhere ? text_of(language, "band.elsewhere", within, *elsewhere)
                    : text_of(language, "band.within", within);
 }

@@ -43,19 +43,25 @@ void insert_new(Values& known, const Value& value) {
 
 FittedRange range_of(std::span<const RangePoint> runs) {
   KUMIHIMO_CHECK(!runs.empty());
+  const auto interval_of = [&](const auto& value_of) {
+    const double first = value_of(runs.front());
+    Interval interval{first, first};
+    for (const RangePoint& run : runs) {
+      interval.least = std::min(interval.least, value_of(run));
+      interval.most = std::max(interval.most, value_of(run));
+    }
+    return interval;
+  };
   FittedRange range;
-  bool first = true;
+  range.layer_parameters =
+      interval_of([](const RangePoint& run) { return layer_parameters(run.job->model); });
+  range.devices =
+      interval_of([](const RangePoint& run) { return static_cast<double>(run.devices); });
+  range.seq_length =
+      interval_of([](const RangePoint& run) { return static_cast<double>(run.job->seq_length); });
   for (const RangePoint& run : runs) {
-    const auto widen = [&](Interval& interval, double value) {
-      interval.least = first ? value : std::min(interval.least, value);
-      interval.most = first ? value : std::max(interval.most, value);
-    };
-    widen(range.layer_parameters, layer_parameters(run.job->model));
-    widen(range.devices, static_cast<double>(run.devices));
-    widen(range.seq_length, static_cast<double>(run.job->seq_length));
     insert_new(range.device_names, run.device_name);
     if (run.precision) insert_new(range.precisions, *run.precision);
-    first = false;
   }
   std::ranges::sort(range.device_names);
   std::ranges::sort(range.precisions);

@@ -105,6 +105,17 @@ std::string value_text(const FileKey& key, double value) {
   return fmt::format("{}", value);
 }
 
+/// The value that `name`, which stands at `key`, is the name of; a fault of the key if there is
+/// none.
+template <class Enum>
+std::optional<Enum> named(TableReader& table, std::string_view key, const std::string& name) {
+  const Expected<Enum> read = parse_name<Enum>(shown(name), "");
+  if (read) return *read;
+  const Error& error = read.errors().front();
+  table.fault(key, error.what, error.fix);
+  return std::nullopt;
+}
+
 class DefaultsReader {
  public:
   DefaultsReader(TableReader& table, Presence presence) : table_(table), presence_(presence) {}
@@ -120,14 +131,7 @@ class DefaultsReader {
   requires std::is_enum_v<Enum>
   void operator()(std::string_view key, Enum& value) const {
     const std::string name = table_.text(key, presence_);
-    if (name.empty()) return;
-    const Expected<Enum> read = parse_name<Enum>(shown(name), "");
-    if (read) {
-      value = *read;
-    } else {
-      const Error& error = read.errors().front();
-      table_.fault(key, error.what, error.fix);
-    }
+    if (!name.empty()) value = named<Enum>(table_, key, name).value_or(value);
   }
 
  private:
@@ -221,13 +225,8 @@ FittedRange read_range(TableReader table) {
       range, [&](std::string_view of, Interval& interval) { interval = read_interval(table, of); });
   range.device_names = table.texts("device_names", Presence::required);
   for (const std::string& name : table.texts("precisions", Presence::required)) {
-    const Expected<Precision> precision = parse_name<Precision>(shown(name), "");
-    if (precision) {
-      range.precisions.push_back(*precision);
-    } else {
-      const Error& error = precision.errors().front();
-      table.fault("precisions", error.what, error.fix);
-    }
+    const auto precision = named<Precision>(table, "precisions", name);
+    if (precision) range.precisions.push_back(*precision);
   }
   table.refuse_unknown_keys();
   return range;

@@ -11,6 +11,7 @@ PredictionText to_text(const Prediction& prediction) {
   return {.mfu = percent(prediction.mfu),
           .mfu_causal = percent(prediction.mfu_causal),
           .step = step_text(prediction.step_s),
+          .error_band = fmt::format("±{:.0f} %", 100 * prediction.error_band),
           .tokens_per_s_per_device = rate_text(prediction.tokens_per_s_per_device),
           .memory = format_bytes(prediction.peak_memory_bytes),
           .fits = fmt::format("{:.0f} %", 100 * prediction.fits_probability),

@@ -13,7 +13,8 @@
 namespace kumihimo {
 
 struct PredictionText {
-  std::string mfu, mfu_causal, step, tokens_per_s_per_device, memory, fits, bubble, communication;
+  std::string mfu, mfu_causal, step, error_band, tokens_per_s_per_device, memory, fits, bubble,
+      communication;
 };
 PredictionText to_text(const Prediction& prediction);
 

@@ -98,13 +98,13 @@ Expected<T> parse_fields(std::string_view json) {
   return read_fields<T>(document, "");
 }
 
-/// Of the best layouts, which share it where they share a precision.
+/// The widest of the best layouts, which share it where they share a precision.
 std::string error_band_text(const SearchResult& result) {
-  double band = 0;
+  Prediction widest;
   for (const RankedLayout& ranked : result.best) {
-    band = std::max(band, ranked.prediction.error_band);
+    if (ranked.prediction.error_band > widest.error_band) widest = ranked.prediction;
   }
-  return fmt::format("±{:.0f} %", 100 * band);
+  return to_text(widest).error_band;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "cost/extrapolation.hpp"
+#include "support/round_machine.hpp"
 
 namespace kumihimo {
 namespace {
@@ -12,16 +13,9 @@ using ::testing::Not;
 
 PlannedJob planned_within() {
   PlannedJob planned;
-  planned.job.model = {.name = "model",
-                       .layers = 16,
-                       .hidden = 1024,
-                       .heads = 16,
-                       .kv_heads = 16,
-                       .head_dim = 64,
-                       .ffn_hidden = 4096,
-                       .vocab = 32000};
+  planned.job = testing::small_job();
+  planned.job.model.layers = 16;
   planned.job.seq_length = 2048;
-  planned.job.global_batch_size = 64;
   planned.devices = 64;
   planned.cluster.device.name = "A100";
   planned.profile.time_residual = 0.04;

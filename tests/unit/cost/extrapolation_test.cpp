@@ -4,21 +4,15 @@
 #include <gtest/gtest.h>
 #include <vector>
 
+#include "support/round_machine.hpp"
+
 namespace kumihimo {
 namespace {
 
 TrainingJob job_of(int layers, std::int64_t seq_length) {
-  TrainingJob job;
-  job.model = {.name = "model",
-               .layers = layers,
-               .hidden = 1024,
-               .heads = 16,
-               .kv_heads = 16,
-               .head_dim = 64,
-               .ffn_hidden = 4096,
-               .vocab = 32000};
+  TrainingJob job = testing::small_job();
+  job.model.layers = layers;
   job.seq_length = seq_length;
-  job.global_batch_size = 64;
   return job;
 }
 
