@@ -121,7 +121,8 @@ NoChange machine_change(const UpgradeOption& option, const AdviceRequest& reques
 
 std::optional<double> step_cost_of(const Machine& machine, double step_s) {
   if (!machine.price_per_device_hour) return std::nullopt;
-  return *machine.price_per_device_hour * static_cast<double>(machine.devices) * step_s / 3600;
+  return machine.price_per_device_hour->amount * static_cast<double>(machine.devices) * step_s /
+         3600;
 }
 
 }  // namespace kumihimo

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <limits>
 
+#include "advise/currency.hpp"
 #include "advise/machines.hpp"
 #include "layout/canonical.hpp"
 #include "layout/layout_text.hpp"
@@ -194,6 +195,7 @@ Errors request_faults(const AdviceRequest& request) {
     errors.push_back({"options", fmt::format("open knobs {} times", needs - 2),
                       fmt::format("keep {} or fewer; leave_out drops some", most_needs - 2)});
   }
+  for (const Error& error : currency_faults(request)) errors.push_back(error);
   if (request.goal == AdviceGoal::cost) {
     for (const Machine& machine : machines_of(request, false)) {
       if (machine.price_per_device_hour) continue;

@@ -40,7 +40,7 @@ struct AdviceRequest {
 };
 
 /// Why the request makes no sense: the current layout's faults, a price that the goal needs, an
-/// option whose cluster has none.
+/// option whose cluster has none, amounts in several currencies.
 Errors request_faults(const AdviceRequest& request);
 
 /// A machine that some options lead to; the first is the user's own.
@@ -49,7 +49,7 @@ struct Machine {
   Cluster cluster;
   StackProfile profile;
   std::int64_t devices = 0;
-  std::optional<double> price_per_device_hour;
+  std::optional<Money> price_per_device_hour;
 };
 
 /// The best that a set of options allows.

@@ -88,8 +88,9 @@ bool opens_fp8(const UpgradeOption& option) {
 }
 
 double cost_of(const UpgradeOption& option, const Prices& prices) {
-  return option.purchase + option.engineer_days * prices.engineer_day.value_or(0) +
-         option.effort * prices.effort_point.value_or(0);
+  const auto amount = [](const std::optional<Money>& money) { return money ? money->amount : 0; };
+  return amount(option.purchase) + option.engineer_days * amount(prices.engineer_day) +
+         option.effort * amount(prices.effort_point);
 }
 
 bool Upgrades::states_costs() const {

@@ -55,7 +55,7 @@ struct HardwareChange {
   std::optional<double> inter_node_times;
   std::optional<double> intra_node_bandwidth;  ///< bytes/s per device
   std::optional<double> device_memory;         ///< bytes
-  std::optional<double> price_per_device_hour;
+  std::optional<Money> price_per_device_hour;
 
   bool any() const {
     return cluster || profile || devices || devices_times || nic_bandwidth || inter_node_times ||
@@ -77,7 +77,7 @@ struct UpgradeOption {
   HardwareChange hardware;
   std::vector<std::string> requires_options;  ///< names of options without which it does nothing
 
-  double purchase = 0;       ///< money
+  std::optional<Money> purchase;
   double engineer_days = 0;  ///< once
   double effort = 0;         ///< of running it, 0 (none) to 10
   std::string reason;        ///< for the effort
@@ -88,14 +88,15 @@ struct UpgradeOption {
 /// Whether the option lets matrix products run in fp8.
 bool opens_fp8(const UpgradeOption& option);
 
-/// What the user's file says of money. Amounts are in the user's currency.
+/// What the user's file says of money.
 struct Prices {
-  std::optional<double> device_hour;
-  std::optional<double> engineer_day;
-  std::optional<double> effort_point;  ///< what a point of operating effort is worth to the user
+  std::optional<Money> device_hour;
+  std::optional<Money> engineer_day;
+  std::optional<Money> effort_point;  ///< what a point of operating effort is worth to the user
 };
 
 /// What taking the option costs: purchase, engineer-days and effort as far as they have a price.
+/// Requires all to be in one currency (currency.hpp).
 double cost_of(const UpgradeOption& option, const Prices& prices);
 
 struct Upgrades {

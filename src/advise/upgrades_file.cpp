@@ -102,7 +102,7 @@ void read_hardware(TableReader& table, HardwareChange& hardware) {
           table.quantity("intra_node_bandwidth", bandwidth, Presence::optional));
   replace(hardware.device_memory, table.quantity("device_memory", memory, Presence::optional));
   replace(hardware.price_per_device_hour,
-          table.quantity("price_per_device_hour", hourly, Presence::optional));
+          table.money("price_per_device_hour", hourly, Presence::optional));
 }
 
 void read_option(TableReader table, Upgrades& upgrades, std::set<std::string>& seen) {
@@ -122,8 +122,7 @@ void read_option(TableReader table, Upgrades& upgrades, std::set<std::string>& s
   read_hardware(table, option->hardware);
   const std::vector<std::string> required = table.texts("requires", Presence::optional);
   if (!required.empty()) option->requires_options = required;
-  option->purchase =
-      table.quantity("purchase", money, Presence::optional).value_or(option->purchase);
+  replace(option->purchase, table.money("purchase", money, Presence::optional));
   option->engineer_days =
       table.number("engineer_days", 0, 1e6, Presence::optional).value_or(option->engineer_days);
   option->effort = table.number("effort", 0, 10, Presence::optional).value_or(option->effort);
@@ -182,41 +181,16 @@ void leave_out(TableReader& root, Upgrades& upgrades) {
   }
 }
 
-void add_currencies(const toml::table& table, std::set<std::string>& currencies) {
-  for (const char* key :
-       {"price_per_device_hour", "price_per_engineer_day", "price_per_effort_point", "purchase"}) {
-    const std::string text = table[key].value_or(std::string());
-    const std::size_t end_of_number = text.find_last_of("0123456789. ");
-    if (end_of_number < text.size()) currencies.insert(text.substr(end_of_number + 1));
-  }
-}
-
-/// Money is a bare amount once it is read, so that a file must keep to one currency.
-void refuse_mixed_currencies(const toml::table& document, std::string_view where, Errors& faults) {
-  std::set<std::string> currencies;
-  add_currencies(document, currencies);
-  if (const toml::array* options = document["option"].as_array()) {
-    for (const toml::node& option : *options) {
-      if (option.is_table()) add_currencies(*option.as_table(), currencies);
-    }
-  }
-  if (currencies.size() < 2 || !faults.empty()) return;
-  faults.push_back({std::string(where),
-                    fmt::format("mixes {} and {}", shown(*currencies.begin()),
-                                shown(*std::next(currencies.begin()))),
-                    "give all amounts in one currency"});
-}
-
 Expected<Upgrades> read_root(const toml::table& document, std::string_view where, Upgrades base) {
   Errors faults;
   TableReader root(&document, "", where, &faults);
   Upgrades upgrades = std::move(base);
   replace(upgrades.prices.device_hour,
-          root.quantity("price_per_device_hour", hourly, Presence::optional));
+          root.money("price_per_device_hour", hourly, Presence::optional));
   replace(upgrades.prices.engineer_day,
-          root.quantity("price_per_engineer_day", money, Presence::optional));
+          root.money("price_per_engineer_day", money, Presence::optional));
   replace(upgrades.prices.effort_point,
-          root.quantity("price_per_effort_point", money, Presence::optional));
+          root.money("price_per_effort_point", money, Presence::optional));
   leave_out(root, upgrades);
   std::set<std::string> seen;
   for (TableReader& table : root.children("option")) {
@@ -230,7 +204,6 @@ Expected<Upgrades> read_root(const toml::table& document, std::string_view where
                fmt::format("keep {} or fewer; leave_out drops some", most_options));
   }
   root.refuse_unknown_keys();
-  refuse_mixed_currencies(document, where, faults);
   if (!faults.empty()) return faults;
   return upgrades;
 }

@@ -22,6 +22,10 @@ std::string short_count(double number) {
   return fmt::format("{:.{}f}{}", number, decimals, prefixes[prefix]);
 }
 
+std::string short_money(const Money& money) {
+  return fmt::format("{} {}", short_count(money.amount), to_string(money.currency));
+}
+
 std::string step_text(double seconds) {
   if (seconds >= 1)
     return fmt::format("{:.{}f} s", seconds, seconds < 10 ? 3 : seconds < 100 ? 2 : 1);

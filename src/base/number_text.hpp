@@ -8,6 +8,8 @@ namespace kumihimo {
 
 /// "13.0 B", "4.19 M": three digits.
 std::string short_count(double number);
+/// "250 k USD".
+std::string short_money(const Money& money);
 /// A step time with four digits, in seconds or below: "63.12 s", "831.5 ms".
 std::string step_text(double seconds);
 /// Tokens per second and device: "2,537", "20.9".

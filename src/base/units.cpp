@@ -40,6 +40,7 @@ constexpr std::array time_units{
     Unit{"min", 60},  Unit{"h", 3600},  Unit{"d", 86400},
 };
 constexpr std::array power_units{Unit{"W", 1}, Unit{"kW", 1e3}};
+// In the order of Currency.
 constexpr std::array currencies{Unit{"USD", 1}, Unit{"EUR", 1}, Unit{"JPY", 1}};
 constexpr std::array ratio_units{Unit{"", 1}, Unit{"%", 0.01}};
 
@@ -64,6 +65,11 @@ DimensionRule rule_of(Dimension dimension) {
   }
   KUMIHIMO_CHECK(false);
 }
+
+struct Quantity {
+  double value;
+  std::size_t unit;  ///< its place in the rule's units
+};
 
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view blanks = " \t\r\n";
@@ -102,10 +108,7 @@ std::string two_parts(double total, double per_larger, std::string_view larger,
   return fmt::format("{:.0f} {} {:.0f} {}", head, larger, tail, smaller);
 }
 
-}  // namespace
-
-Expected<double> parse_quantity(std::string_view text, Dimension dimension,
-                                std::string_view where) {
+Expected<Quantity> parse(std::string_view text, Dimension dimension, std::string_view where) {
   const DimensionRule rule = rule_of(dimension);
   std::vector<std::string_view> unit_names;
   for (const Unit& unit : rule.units) {
@@ -133,11 +136,31 @@ Expected<double> parse_quantity(std::string_view text, Dimension dimension,
                                  [&](const Unit& known) { return known.name == unit_name; });
   if (unit == rule.units.end()) {
     if (unit_name.empty()) return fault("a bare number: the unit is missing");
-    return fault(fmt::format("whose unit {} is not one for {}", shown_quoted(unit_name), rule.noun));
+    return fault(
+        fmt::format("whose unit {} is not one for {}", shown_quoted(unit_name), rule.noun));
   }
   const double value = number * unit->factor;
   if (value > rule.largest) return fault("which is beyond any machine");
-  return value;
+  return Quantity{value, static_cast<std::size_t>(unit - rule.units.begin())};
+}
+
+}  // namespace
+
+Expected<double> parse_quantity(std::string_view text, Dimension dimension,
+                                std::string_view where) {
+  const Expected<Quantity> quantity = parse(text, dimension, where);
+  if (!quantity) return quantity.errors();
+  return quantity->value;
+}
+
+std::string_view to_string(Currency currency) {
+  return currencies[static_cast<std::size_t>(currency)].name;
+}
+
+Expected<Money> parse_money(std::string_view text, std::string_view where) {
+  const Expected<Quantity> quantity = parse(text, Dimension::money, where);
+  if (!quantity) return quantity.errors();
+  return Money{quantity->value, static_cast<Currency>(quantity->unit)};
 }
 
 std::string grouped(std::int64_t number) {

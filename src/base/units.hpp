@@ -19,7 +19,7 @@ enum class Dimension {
   flop_per_second,   ///< FLOP/s with prefix: GFLOP/s, TFLOP/s, PFLOP/s
   seconds,           ///< ns, us, ms, s, min, h, d
   watts,             ///< W, kW
-  money,             ///< USD, EUR, JPY, kept as a bare amount: one study uses one currency
+  money,             ///< USD, EUR, JPY; see parse_money
   ratio,             ///< a bare number, or "35%"
 };
 
@@ -27,6 +27,22 @@ enum class Dimension {
 /// `where` names file and key for the message. A bare number is refused (ratio excepted) with the
 /// units that would do; so are NaN, infinities and negative amounts.
 Expected<double> parse_quantity(std::string_view text, Dimension dimension, std::string_view where);
+
+enum class Currency : std::uint8_t { usd, eur, jpy };
+
+/// "USD".
+std::string_view to_string(Currency currency);
+
+/// An amount in the currency in which it was written: nothing is ever converted.
+struct Money {
+  double amount = 0;
+  Currency currency = Currency::usd;
+
+  bool operator==(const Money&) const = default;
+};
+
+/// Reads "2.10USD" like parse_quantity.
+Expected<Money> parse_money(std::string_view text, std::string_view where);
 
 /// "12,345".
 std::string grouped(std::int64_t number);

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "advise/currency.hpp"
 #include "cli/advise_text.hpp"
 #include "cli/planner_json.hpp"
 
@@ -34,6 +35,7 @@ std::string_view key_of(TrialPart part) {
 }
 
 Json machine_json(const Machine& machine) {
+  const auto& price = machine.price_per_device_hour;
   return {{"cluster", machine.cluster.name},
           {"device", machine.cluster.device.name},
           {"gpus", machine.devices},
@@ -41,7 +43,7 @@ Json machine_json(const Machine& machine) {
           {"memory_bytes", machine.cluster.device.memory},
           {"intra_node_bytes_per_s", machine.cluster.intra_node.bandwidth},
           {"inter_node_bytes_per_s", machine.cluster.inter_node.bandwidth},
-          {"price_per_device_hour", or_null(machine.price_per_device_hour)}};
+          {"price_per_device_hour", price ? Json(price->amount) : Json()}};
 }
 
 Json outcome_json(const Outcome& outcome) {
@@ -118,7 +120,7 @@ Json options_json(const AdviseQuestion& question, const Advice& advice, Language
                        {"gain_reoptimised", gain.reoptimised_gain},
                        {"share", std::move(share)},
                        {"cost", gain.cost},
-                       {"purchase", option.purchase},
+                       {"purchase", option.purchase ? option.purchase->amount : 0},
                        {"engineer_days", option.engineer_days},
                        {"effort", option.effort},
                        {"effort_reason", translated(language, option.reason)},
@@ -156,12 +158,14 @@ Json advise_json(const AdviseQuestion& question, const Advice& advice, Language 
            {"within_tolerance", question.fp8->within_tolerance},
            {"emulated", question.fp8->emulated}};
   }
+  const std::optional<Currency> currency = currency_of(request);
   return {{"schema", "kumihimo.advise/1"},
           {"kind", "predicted"},
           {"language", to_string(language)},
           {"job", job_json(question.planned)},
           {"goal", request.goal == AdviceGoal::speed ? "speed" : "cost"},
           {"ranked_by", advice.by_cost ? "gain_per_cost" : "gain"},
+          {"currency", currency ? Json(to_string(*currency)) : Json()},
           {"tokens", or_null(request.tokens)},
           {"fp8_evidence", std::move(fp8)},
           {"machines", std::move(machines)},

@@ -24,7 +24,7 @@ AdviceGoal read_goal(const Flags& flags, Errors& faults) {
 }
 
 /// A price given by flag counts where the file of options states none.
-std::optional<double> device_price(const Prices& prices, const Cluster& cluster) {
+std::optional<Money> device_price(const Prices& prices, const Cluster& cluster) {
   return prices.device_hour ? prices.device_hour : cluster.price_per_device_hour;
 }
 

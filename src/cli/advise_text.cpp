@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "advise/currency.hpp"
 #include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/job_text.hpp"
@@ -27,6 +28,10 @@ class AdviceWriter {
 
  private:
   const AdviceRequest& request() const { return question_.request; }
+  /// Requires a currency: an amount that is not 0 has one.
+  std::string money(double amount) const {
+    return short_money({amount, currency_of(request()).value()});
+  }
   bool is_about_cost() const { return request().goal == AdviceGoal::cost; }
 
   template <class... Values>
@@ -93,7 +98,7 @@ class AdviceWriter {
   }
 
   std::string money_text(const AdviceStep& step) const {
-    std::vector<std::string> parts{step.cost > 0 ? say("advise.cost", short_count(step.cost))
+    std::vector<std::string> parts{step.cost > 0 ? say("advise.cost", money(step.cost))
                                                  : say("advise.free")};
     if (step.payback && step.cost > 0) {
       parts.push_back(step.payback->break_even_s
@@ -101,7 +106,7 @@ class AdviceWriter {
                           : say("advise.no_break_even"));
     }
     if (step.payback && step.payback->money_saved && *step.payback->money_saved > 0) {
-      parts.push_back(say("advise.money_saved", short_count(*step.payback->money_saved)));
+      parts.push_back(say("advise.money_saved", money(*step.payback->money_saved)));
       if (*step.payback->money_saved < step.cost) parts.push_back(say("advise.not_in_run"));
     }
     return joined(parts);
@@ -170,7 +175,11 @@ class AdviceWriter {
                  {say("advise.reoptimised"), Align::right}},
                 {}};
     table.columns.push_back({say("advise.share"), Align::right});
-    if (advice_.by_cost) table.columns.push_back({say("advise.cost_column"), Align::right});
+    if (advice_.by_cost) {
+      table.columns.push_back({fmt::format("{}, {}", say("advise.cost_column"),
+                                           to_string(currency_of(request()).value())),
+                               Align::right});
+    }
     table.columns.push_back({say("advise.effort"), Align::right});
     table.columns.push_back({say("advise.what")});
     for (const OptionGain& gain : advice_.options) {

@@ -145,6 +145,14 @@ std::optional<double> Flags::quantity(std::string_view flag, Dimension dimension
   return value ? std::optional(*value) : std::nullopt;
 }
 
+std::optional<Money> Flags::money(std::string_view flag, Errors& faults) const {
+  const auto given_text = text(flag, faults);
+  if (!given_text) return std::nullopt;
+  const Expected<Money> value = parse_money(*given_text, flag);
+  collect(faults, value);
+  return value ? std::optional(*value) : std::nullopt;
+}
+
 std::vector<std::string> Flags::text_list(std::string_view flag, Errors& faults) const {
   const auto given_text = text(flag, faults);
   return given_text ? parts(*given_text) : std::vector<std::string>{};

@@ -48,6 +48,8 @@ class Flags {
                                Errors& faults) const;
   /// "76GiB", "35%": with unit, as parse_quantity wants it.
   std::optional<double> quantity(std::string_view flag, Dimension dimension, Errors& faults) const;
+  /// "2.10USD".
+  std::optional<Money> money(std::string_view flag, Errors& faults) const;
   /// "1,2,4": whole numbers between commas; empty if not given.
   std::vector<int> whole_list(std::string_view flag, int least, int most, Errors& faults) const;
   /// "none,full": the parts between commas; empty if not given.

@@ -26,7 +26,7 @@ double nearest_power_of_two(double value) {
 std::optional<Cluster> read_cluster_flags(const Flags& flags, Errors& faults) {
   const auto name = flags.required_text(
       "--cluster", "name one of `kumihimo clusters`, or a cluster's TOML file", faults);
-  const auto price = flags.quantity("--price", Dimension::money, faults);
+  const auto price = flags.money("--price", faults);
   if (!name) return std::nullopt;
   Expected<Cluster> cluster = read_cluster(*name);
   collect(faults, cluster);

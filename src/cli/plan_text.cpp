@@ -38,23 +38,25 @@ std::optional<std::string> common_band(const std::vector<RankedLayout>& best) {
 void add_training_columns(const Plan& plan, Table& table) {
   const auto& price = plan.planned.cluster.price_per_device_hour;
   if (!plan.tokens && price) {
-    table.columns.push_back({"cost/T tokens", Align::right});
+    table.columns.push_back({fmt::format("{}/T tokens", to_string(price->currency)), Align::right});
     for (std::size_t i = 0; i < plan.result.best.size(); ++i) {
       const Prediction& prediction = plan.result.best[i].prediction;
       table.rows[i].push_back(
-          short_count(*cost_per_trillion_tokens(prediction, plan.planned.cluster)));
+          short_count(cost_per_trillion_tokens(prediction, plan.planned.cluster)->amount));
     }
   }
   if (!plan.tokens) return;
   table.columns.push_back({short_count(*plan.tokens) + " tokens", Align::right});
-  if (price) table.columns.push_back({"cost", Align::right});
+  if (price) {
+    table.columns.push_back({fmt::format("cost, {}", to_string(price->currency)), Align::right});
+  }
   for (std::size_t i = 0; i < plan.result.best.size(); ++i) {
     const double seconds =
         training_seconds(plan.result.best[i].prediction, *plan.tokens, plan.planned.devices);
     table.rows[i].push_back(format_seconds(seconds));
     if (price) {
       const double hours = seconds / 3600 * static_cast<double>(plan.planned.devices);
-      table.rows[i].push_back(short_count(hours * *price));
+      table.rows[i].push_back(short_count(hours * price->amount));
     }
   }
 }

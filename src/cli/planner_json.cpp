@@ -44,9 +44,11 @@ Json cluster_json(const Cluster& cluster) {
             {"nodes", cluster.nodes},
             {"intra_node_bytes_per_s", cluster.intra_node.bandwidth},
             {"inter_node_bytes_per_s", cluster.inter_node.bandwidth},
-            {"price_per_device_hour", nullptr}};
-  if (cluster.price_per_device_hour) {
-    json["price_per_device_hour"] = *cluster.price_per_device_hour;
+            {"price_per_device_hour", nullptr},
+            {"currency", nullptr}};
+  if (const auto& price = cluster.price_per_device_hour) {
+    json["price_per_device_hour"] = price->amount;
+    json["currency"] = to_string(price->currency);
   }
   return json;
 }
@@ -163,7 +165,7 @@ Json ranked_json(const RankedLayout& ranked, const Plan& plan) {
     json["training_s"] = training_seconds(ranked.prediction, *plan.tokens, plan.planned.devices);
   }
   const auto cost = cost_per_trillion_tokens(ranked.prediction, plan.planned.cluster);
-  if (cost) json["cost_per_trillion_tokens"] = *cost;
+  if (cost) json["cost_per_trillion_tokens"] = cost->amount;
   return json;
 }
 

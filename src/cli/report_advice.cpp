@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "advise/currency.hpp"
 #include "base/files.hpp"
 #include "base/number_text.hpp"
 #include "cli/advise_text.hpp"
@@ -24,10 +25,11 @@ std::string trial_text(const AdviceStep& step, Language language) {
                  signed_percent(step.trial.expected_gain));
 }
 
-std::string cost_text(const AdviceStep& step, const Advice& advice, Language language) {
-  if (!advice.by_cost) return "";
-  std::string text = step.cost > 0 ? text_of(language, "advise.cost", short_count(step.cost))
-                                   : text_of(language, "advise.free");
+/// `currency`: of an amount that is not 0.
+std::string cost_text(const AdviceStep& step, std::optional<Currency> currency, Language language) {
+  std::string text =
+      step.cost > 0 ? text_of(language, "advise.cost", short_money({step.cost, currency.value()}))
+                    : text_of(language, "advise.free");
   if (step.payback && step.cost > 0) {
     text +=
         "; " + (step.payback->break_even_s ? text_of(language, "advise.break_even",
@@ -62,7 +64,7 @@ void add_advice(const AdviseQuestion& question, const Advice& advice, ReportCont
                   std::string(translated(language, request.options[option].description));
     }
     own.gain = gain_text(step, language);
-    own.cost = cost_text(step, advice, language);
+    if (advice.by_cost) own.cost = cost_text(step, currency_of(request), language);
     own.layout = to_text(step.after.ranked.layout);
     own.trial = trial_text(step, language);
     own.mfu_before = step.before.ranked.prediction.mfu;

@@ -79,7 +79,7 @@ struct Cluster {
   double nic_bandwidth = 0;        ///< bytes/s of one NIC, one direction
   Bytes host_memory = 0;           ///< per node
   double host_link_bandwidth = 0;  ///< bytes/s per device, one direction
-  std::optional<double> price_per_device_hour;
+  std::optional<Money> price_per_device_hour;
   std::vector<Source> sources;
 
   int devices() const { return devices_per_node * nodes; }

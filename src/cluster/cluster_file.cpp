@@ -106,7 +106,7 @@ void read_achievable(TableReader& device_table, Device& device) {
   rates.refuse_unknown_keys();
 }
 
-Device read_device(TableReader table, std::optional<double>& price_per_hour) {
+Device read_device(TableReader table, std::optional<Money>& price_per_hour) {
   Device device;
   device.name = table.text("name", Presence::required);
   device.architecture = read_architecture(table);
@@ -115,7 +115,7 @@ Device read_device(TableReader table, std::optional<double>& price_per_hour) {
   device.memory_bandwidth =
       table.quantity("memory_bandwidth", bandwidth, Presence::required).value_or(0);
   device.power_w = table.quantity("power", power, Presence::optional).value_or(0);
-  price_per_hour = table.quantity("price_per_hour", price, Presence::optional);
+  price_per_hour = table.money("price_per_hour", price, Presence::optional);
 
   TableReader peaks = table.child("peak");
   bool stated = false;

@@ -52,8 +52,8 @@ std::string write_cluster(const Cluster& cluster) {
     quantity("power", quantity_text(cluster.device.power_w, Dimension::watts, {{"W", 1}}));
   }
   if (cluster.price_per_device_hour) {
-    quantity("price_per_hour",
-             quantity_text(*cluster.price_per_device_hour, Dimension::money, {{"USD", 1}}));
+    const auto [amount, currency] = *cluster.price_per_device_hour;
+    quantity("price_per_hour", quantity_text(amount, Dimension::money, {{to_string(currency), 1}}));
   }
   const auto rates = [&](std::string_view table, const std::array<double, 5>& by_precision) {
     if (std::ranges::all_of(by_precision, [](double rate) { return rate == 0; })) return;

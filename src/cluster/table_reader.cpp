@@ -101,6 +101,13 @@ std::optional<double> TableReader::quantity(std::string_view key, const Amount& 
   return *value;
 }
 
+std::optional<Money> TableReader::money(std::string_view key, const Amount& amount,
+                                        Presence presence) {
+  if (!quantity(key, amount, presence)) return std::nullopt;
+  const std::string text = (*table_)[key].value_or(std::string());
+  return *parse_money(text, name_of(key));
+}
+
 std::optional<double> TableReader::number(std::string_view key, double least, double most,
                                           Presence presence) {
   const std::string advice = fmt::format("give a number from {} to {}", least, most);

@@ -51,6 +51,8 @@ class TableReader {
   std::vector<TableReader> children(std::string_view key);
 
   std::optional<double> quantity(std::string_view key, const Amount& amount, Presence presence);
+  /// The same of an amount of money, with its currency.
+  std::optional<Money> money(std::string_view key, const Amount& amount, Presence presence);
   /// A bare number, whole or decimal, from `least` to `most`.
   std::optional<double> number(std::string_view key, double least, double most, Presence presence);
   std::optional<std::int64_t> whole(std::string_view key, std::int64_t least, std::int64_t most,

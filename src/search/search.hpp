@@ -99,8 +99,7 @@ struct LargestMemory {
 LargestMemory largest_memory_category(const Prediction& prediction);
 
 /// Price of 10^12 trained tokens; nothing where the cluster states no price.
-std::optional<double> cost_per_trillion_tokens(const Prediction& prediction,
-                                               const Cluster& cluster);
+std::optional<Money> cost_per_trillion_tokens(const Prediction& prediction, const Cluster& cluster);
 
 /// Seconds to train `tokens` on `devices` devices.
 double training_seconds(const Prediction& prediction, double tokens, std::int64_t devices);

@@ -75,11 +75,12 @@ Errors request_faults(const SearchRequest& request) {
   return errors;
 }
 
-std::optional<double> cost_per_trillion_tokens(const Prediction& prediction,
-                                               const Cluster& cluster) {
+std::optional<Money> cost_per_trillion_tokens(const Prediction& prediction,
+                                              const Cluster& cluster) {
   if (!cluster.price_per_device_hour) return std::nullopt;
+  const auto [amount, currency] = *cluster.price_per_device_hour;
   const double device_hours = 1e12 / prediction.tokens_per_s_per_device / 3600;
-  return device_hours * *cluster.price_per_device_hour;
+  return Money{device_hours * amount, currency};
 }
 
 double training_seconds(const Prediction& prediction, double tokens, std::int64_t devices) {

@@ -72,7 +72,6 @@ void visit_fields(Cluster& cluster, Visit& visit) {
   visit("nic_bandwidth", cluster.nic_bandwidth);
   visit("host_memory", cluster.host_memory);
   visit("host_link_bandwidth", cluster.host_link_bandwidth);
-  visit("price_per_device_hour", cluster.price_per_device_hour);
 }
 
 template <class Visit>

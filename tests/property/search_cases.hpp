@@ -53,7 +53,7 @@ class SearchCases {
     cluster.inter_node = {between(1e9, 1e11), between(0, 3e-5)};
     cluster.host_memory = Bytes{1} << 40;
     cluster.host_link_bandwidth = between(1e10, 4e11);
-    cluster.price_per_device_hour = between(0.5, 10);
+    cluster.price_per_device_hour = Money{between(0.5, 10)};
     return cluster;
   }
 

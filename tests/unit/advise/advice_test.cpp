@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <numeric>
 
+#include "advise/currency.hpp"
 #include "example.hpp"
 
 namespace kumihimo {
@@ -85,7 +86,7 @@ TEST(Advise, WithoutPricesHardwareIsShownNotOrdered) {
 
 TEST(Advise, BreakEvenIsCostOverSavings) {
   AdviceRequest request = testing::founding_study(testing::founding_start);
-  request.prices = {.device_hour = 2.0, .engineer_day = 1000, .effort_point = {}};
+  request.prices = {.device_hour = Money{2}, .engineer_day = Money{1000}, .effort_point = {}};
   request.tokens = 1e12;
   for (UpgradeOption& option : request.options) option.engineer_days = 3;
   const Advice advice = advise(request);
@@ -106,7 +107,7 @@ TEST(Advise, BreakEvenIsCostOverSavings) {
 
 TEST(Advise, DearOptionsComeLater) {
   AdviceRequest request = testing::founding_study(testing::founding_start);
-  request.prices.engineer_day = 1000;
+  request.prices.engineer_day = Money{1000};
   for (UpgradeOption& option : request.options) {
     option.engineer_days = option.name == "layout" ? 1e6 : 1;
   }
@@ -156,7 +157,32 @@ TEST(Advise, CheapestNeedsAPrice) {
   request.cluster.price_per_device_hour.reset();
   ASSERT_EQ(request_faults(request).size(), 1u);
   EXPECT_EQ(request_faults(request)[0].where, "price_per_device_hour");
-  request.prices.device_hour = 1.8;
+  request.prices.device_hour = Money{1.8};
+  EXPECT_THAT(request_faults(request), IsEmpty());
+}
+
+TEST(Advise, AmountsInSeveralCurrenciesAreRefused) {
+  AdviceRequest request = testing::founding_study(testing::founding_start);
+  request.cluster.price_per_device_hour.reset();
+  EXPECT_FALSE(currency_of(request));
+  request.cluster.price_per_device_hour = Money{1.8, Currency::usd};
+  EXPECT_EQ(currency_of(request), Currency::usd);
+  request.options[1].purchase = Money{2e6, Currency::jpy};
+  const Errors faults = request_faults(request);
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].what, "mix USD (the price of " + request.cluster.name +
+                                ") and JPY (purchase of \"" + request.options[1].name + "\")");
+
+  // A price of the user's own stands in for the cluster's.
+  request.prices.device_hour = Money{270, Currency::jpy};
+  EXPECT_THAT(request_faults(request), IsEmpty());
+  EXPECT_EQ(currency_of(request), Currency::jpy);
+
+  // So does an option's for that of the cluster which it brings.
+  HardwareChange& hardware = request.options[2].hardware;
+  hardware.cluster = request.cluster;
+  EXPECT_EQ(request_faults(request).size(), 1u);
+  hardware.price_per_device_hour = Money{400, Currency::jpy};
   EXPECT_THAT(request_faults(request), IsEmpty());
 }
 

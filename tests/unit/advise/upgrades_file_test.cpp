@@ -107,13 +107,19 @@ opens = ["norm=fused"]
   }
 }
 
-TEST(Upgrades, OneFileHasOneCurrency) {
-  const std::string prices =
-      "price_per_device_hour = \"1.80USD\"\n[[option]]\nname = \"links\"\n"
-      "nic_bandwidth = \"400Gbps\"\npurchase = ";
-  EXPECT_EQ(faults(prices + "\"250000USD\""), "");
-  EXPECT_EQ(faults(prices + "\"250000 USD\""), "");
-  EXPECT_THAT(faults(prices + "\"250000EUR\""), HasSubstr("mine.toml: mixes EUR and USD"));
+TEST(Upgrades, AmountsKeepTheirCurrency) {
+  const Expected<Upgrades> upgrades = parse_upgrades(R"(
+price_per_device_hour = "300 JPY"
+[[option]]
+name = "links"
+nic_bandwidth = "400Gbps"
+purchase = "250000EUR"
+)",
+                                                     "mine.toml");
+  ASSERT_TRUE(upgrades) << to_string(upgrades.errors());
+  EXPECT_EQ(upgrades->prices.device_hour, (Money{300, Currency::jpy}));
+  EXPECT_EQ(upgrades->options[0].purchase, (Money{250000, Currency::eur}));
+  EXPECT_FALSE(upgrades->prices.engineer_day);
 }
 
 TEST(Upgrades, HostileTextIsRefusedNotPrinted) {

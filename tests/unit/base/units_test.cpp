@@ -39,6 +39,11 @@ TEST(ParseQuantity, ReadsWorkTimePowerMoneyAndRatio) {
   EXPECT_EQ(parsed("2d", Dimension::seconds), 2 * 24 * 3600);
   EXPECT_EQ(parsed("0.7kW", Dimension::watts), 700);
   EXPECT_EQ(parsed("2.10USD", Dimension::money), 2.10);
+  EXPECT_EQ(*parse_money("2.10USD", "price"), (Money{2.10, Currency::usd}));
+  EXPECT_EQ(*parse_money("9 EUR", "price"), (Money{9, Currency::eur}));
+  EXPECT_EQ(*parse_money("310JPY", "price"), (Money{310, Currency::jpy}));
+  EXPECT_FALSE(parse_money("310", "price"));
+  EXPECT_FALSE(parse_money("310GBP", "price"));
   EXPECT_EQ(parsed("0.35", Dimension::ratio), 0.35);
   EXPECT_DOUBLE_EQ(parsed("35%", Dimension::ratio), 0.35);
 }

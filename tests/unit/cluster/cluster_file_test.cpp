@@ -90,7 +90,7 @@ TEST(ParseCluster, reads_every_key) {
   EXPECT_EQ(cluster.device.memory, Bytes{80} << 30);
   EXPECT_DOUBLE_EQ(cluster.device.memory_bandwidth, 2.039e12);
   EXPECT_DOUBLE_EQ(cluster.device.power_w, 400);
-  EXPECT_DOUBLE_EQ(cluster.price_per_device_hour.value(), 1.8);
+  EXPECT_EQ(cluster.price_per_device_hour, (Money{1.8, Currency::usd}));
   EXPECT_DOUBLE_EQ(cluster.device.peak(Precision::fp32), 19.5e12);
   EXPECT_DOUBLE_EQ(cluster.device.peak(Precision::bf16), 312e12);
   EXPECT_FALSE(cluster.device.supports(Precision::fp8));
@@ -362,6 +362,12 @@ TEST(WriteCluster, prefers_the_units_that_people_use) {
         "price_per_hour = \"1.8USD\""}) {
     EXPECT_TRUE(holds(text, line)) << line << " is not in\n" << text;
   }
+}
+
+TEST(WriteCluster, keeps_the_currency) {
+  const std::string text =
+      write_cluster(*parse_cluster(edited("\"1.80USD\"", "\"310JPY\""), "mine.toml"));
+  EXPECT_TRUE(holds(text, "price_per_hour = \"310JPY\"")) << text;
 }
 
 class ReadCluster : public testing::Test {

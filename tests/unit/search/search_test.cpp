@@ -269,8 +269,11 @@ TEST(Prices, FollowFromThroughput) {
   prediction.tokens_per_s_per_device = 2500;
   Cluster cluster;
   EXPECT_FALSE(cost_per_trillion_tokens(prediction, cluster));
-  cluster.price_per_device_hour = 3.6;
-  EXPECT_DOUBLE_EQ(*cost_per_trillion_tokens(prediction, cluster), 1e12 / 2500 / 3600 * 3.6);
+  cluster.price_per_device_hour = Money{3.6, Currency::eur};
+  const auto cost = cost_per_trillion_tokens(prediction, cluster);
+  ASSERT_TRUE(cost);
+  EXPECT_DOUBLE_EQ(cost->amount, 1e12 / 2500 / 3600 * 3.6);
+  EXPECT_EQ(cost->currency, Currency::eur);
   EXPECT_DOUBLE_EQ(training_seconds(prediction, 1e12, 64), 1e12 / (2500.0 * 64));
 }
 
