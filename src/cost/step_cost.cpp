@@ -171,6 +171,7 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
     chunk.backward_input += pieces.layer.backward_input.scaled(count);
     chunk.backward_weight += pieces.layer.backward_weight.scaled(count);
     chunk.kept_bytes = pieces.layer.kept_bytes * count;
+    chunk.layer_kept_bytes = count > 0 ? pieces.layer.kept_bytes : 0;
     chunk.pending_bytes = pieces.layer.pending_bytes * count;
     chunk.working_bytes = count > 0 ? profile.activation_factor * pieces.layer.working_bytes +
                                           profile.buffer_layers * pieces.layer.temporary_bytes
@@ -243,6 +244,10 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
       const double seconds = chunk.kept_bytes / host_bandwidth;
       expose(seconds, hiding, chunk.forward, &PassTime::host_link);
       expose(seconds, hiding, chunk.backward_input, &PassTime::host_link);
+      // By the time that a split backward computes weight gradients, the layer has left again.
+      if (layout.schedule == ScheduleKind::zb_h1) {
+        expose(seconds, hiding, chunk.backward_weight, &PassTime::host_link);
+      }
     }
     if (layout.offload.weights && host_bandwidth > 0) {
       const double seconds = static_cast<double>(parameters) * element_bytes(layout.precision) /
@@ -330,23 +335,26 @@ std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<int>&
   for (int rank = 0; rank < ranks; ++rank) {
     MemoryUse use = step.ranks[rank].states;
     double kept = 0;
+    double kept_of_layer = 0;
     double pending = 0;
     double chunks = 0;
     for (std::size_t stage = rank; stage < step.chunks.size(); stage += ranks) {
-      kept += step.chunks[stage].kept_bytes;
-      pending += step.chunks[stage].pending_bytes;
+      const ChunkCost& chunk = step.chunks[stage];
+      kept += chunk.kept_bytes;
+      kept_of_layer = std::max(kept_of_layer, chunk.layer_kept_bytes);
+      pending += chunk.pending_bytes;
       chunks += 1;
-      use.workspace = std::max(use.workspace, step.chunks[stage].working_bytes);
+      use.workspace = std::max(use.workspace, chunk.working_bytes);
     }
     // Chunks of a rank differ by a layer at most: a chunk in flight holds their mean.
-    const double activations =
-        profile.activation_factor * (kept * in_flight[rank] + pending * waiting[rank]) / chunks;
+    double in_flight_bytes = profile.activation_factor * kept * in_flight[rank] / chunks;
     if (layout.offload.activations) {
-      use.host += activations;
-      use.activations = std::min(activations, 2 * kept / chunks);
-    } else {
-      use.activations = activations;
+      use.host += in_flight_bytes;
+      // The layer in use and the one that is being copied.
+      in_flight_bytes = std::min(in_flight_bytes, 2 * profile.activation_factor * kept_of_layer);
     }
+    use.activations =
+        in_flight_bytes + profile.activation_factor * pending * waiting[rank] / chunks;
     const int communicators = (layout.tensor_parallel > 1) + (layout.pipeline_parallel > 1) +
                               (layout.data_parallel > 1) + (layout.context_parallel > 1);
     use.context = (profile.context_gib + communicators * profile.communicator_gib) * GiB;

@@ -30,7 +30,8 @@ struct ChunkCost {
   PassTime backward_weight;
   double message_s = 0;   ///< to send its output, or the gradient of its output, to the neighbour
   double kept_bytes = 0;  ///< per micro-batch in flight
-  double pending_bytes = 0;  ///< per micro-batch whose weight pass waits (split backward)
+  double layer_kept_bytes = 0;  ///< of these, one layer's
+  double pending_bytes = 0;     ///< per micro-batch whose weight pass waits (split backward)
   double working_bytes = 0;
 
   double forward_s = 0, backward_input_s = 0, backward_weight_s = 0;  ///< totals of the above

@@ -208,10 +208,31 @@ TEST(PeakMemory, TheWorkspaceIsThatOfTheLargestChunk) {
 TEST(PeakMemory, OffloadedActivationsLieOnTheHostButForThoseOnTheWay) {
   Pipeline pipeline(4, 1);
   pipeline.layout.offload.activations = true;
+  pipeline.profile.activation_factor = 1.5;
+  for (ChunkCost& chunk : pipeline.step.chunks) chunk.layer_kept_bytes = 10;
   const auto use = pipeline.peak(ScheduleKind::one_forward_one_backward, 8);
-  EXPECT_DOUBLE_EQ(use[0].host, 4 * 100);
-  EXPECT_DOUBLE_EQ(use[0].activations, 2 * 100);
-  EXPECT_DOUBLE_EQ(use[3].activations, 1 * 100);
+  EXPECT_DOUBLE_EQ(use[0].host, 1.5 * 4 * 100);
+  // The layer in use and the one that is being copied, however many micro-batches are in flight.
+  for (const MemoryUse& rank : use) EXPECT_DOUBLE_EQ(rank.activations, 1.5 * 2 * 10);
+
+  // A stage of one layer holds no more than without.
+  for (ChunkCost& chunk : pipeline.step.chunks) chunk.layer_kept_bytes = 100;
+  const auto one_layer = pipeline.peak(ScheduleKind::one_forward_one_backward, 8);
+  EXPECT_DOUBLE_EQ(one_layer[0].activations, 1.5 * 2 * 100);
+  EXPECT_DOUBLE_EQ(one_layer[3].activations, 1.5 * 1 * 100);
+}
+
+TEST(PeakMemory, OutputGradientsThatWaitForTheirWeightPassAreNotOffloaded) {
+  Pipeline pipeline(4, 1);
+  for (ChunkCost& chunk : pipeline.step.chunks) {
+    chunk.layer_kept_bytes = 10;
+    chunk.pending_bytes = 3;
+  }
+  pipeline.layout.offload.activations = true;
+  const auto use = pipeline.peak(ScheduleKind::zb_h1, 8);
+  const int waiting = peak_waiting(ScheduleKind::zb_h1, 8, 3);
+  ASSERT_GT(waiting, 0);
+  EXPECT_DOUBLE_EQ(use[3].activations, 2 * 10 + 3 * waiting);
 }
 
 TEST(MemoryUse, TheHostsShareIsNotTheDevices) {

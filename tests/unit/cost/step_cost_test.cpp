@@ -295,6 +295,12 @@ TEST(StepCost, OffloadedStatesCrossTheHostLink) {
   EXPECT_DOUBLE_EQ(cost.chunks[0].forward.host_link, transfer);
   EXPECT_DOUBLE_EQ(cost.chunks[0].backward_input.host_link, transfer);
   EXPECT_EQ(cost.chunks[0].forward.data_comm, 0);
+  EXPECT_EQ(cost.chunks[0].backward_weight.host_link, 0);
+  EXPECT_DOUBLE_EQ(cost.chunks[0].layer_kept_bytes, 100);
+
+  // A split backward needs them twice.
+  step.layout.schedule = ScheduleKind::zb_h1;
+  EXPECT_DOUBLE_EQ(step.cost().chunks[0].backward_weight.host_link, transfer);
 }
 
 TEST(StepCost, OffloadedStatesHideBehindAForwardPassWhereTheFrameworkSaysSo) {
