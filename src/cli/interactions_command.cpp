@@ -128,7 +128,7 @@ Json report_json(const InteractionReport& report) {
 
 ExitCode run_interactions(const Flags& flags, Errors faults) {
   auto measured = read_run_files(flags, "--runs", faults);
-  const auto stack = read_stack_flag(flags, "--stack", default_runs_stack, faults);
+  const auto stack = read_stack_of_runs(flags, measured, faults);
   const auto most = flags.whole("--limit", 1, 100'000, faults);
   const auto only = flags.text("--only", faults);
   if (!faults.empty()) return refuse(faults);
@@ -164,7 +164,8 @@ void register_interactions(CLI::App& program, CommandResult& result) {
                    "measured runs: CSV in the schema of docs/runs.md, or a store");
   flags.add_value("--only", "TEXT", "only rows with TEXT in their id, model or source");
   flags.add_value("--stack", "NAME|PATH",
-                  "whose defaults stand for what rows leave open (default: megatron-2023-a100)");
+                  "whose defaults stand for what rows leave open (default: that of the stack which "
+                  "made most of the runs, by their source, else by their device)");
   flags.add_value("--limit", "N", "pairs to show (default: 10)");
   flags.add_switch("--json", "print the document kumihimo.interactions/1 of docs/json.md");
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <iterator>
 
+#include "calibrate/stack_of_runs.hpp"
 #include "cost/stack_profile_file.hpp"
 #include "sweep/stored_runs.hpp"
 
@@ -36,6 +37,13 @@ std::optional<StackProfile> read_stack_flag(const Flags& flags, std::string_view
   collect(faults, profile);
   if (!profile) return std::nullopt;
   return *std::move(profile);
+}
+
+std::optional<StackProfile> read_stack_of_runs(const Flags& flags,
+                                               const std::vector<MeasuredRun>& runs,
+                                               Errors& faults) {
+  return read_stack_flag(flags, "--stack", flags.given("--stack") ? "" : stack_of_runs(runs),
+                         faults);
 }
 
 std::string file_names_text(const std::vector<MeasuredRun>& runs) {

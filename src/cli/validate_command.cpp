@@ -29,6 +29,7 @@ constexpr std::string_view example =
 struct Validation {
   std::vector<MeasuredRun> measured;
   StackProfile profile;
+  bool stack_is_chosen = false;  ///< by the runs, not by the user
   std::optional<std::int64_t> draws;
   std::uint64_t seed = 1;
   bool leave_one_out = false;
@@ -41,7 +42,8 @@ void add_flags(Flags& flags) {
   flags.add_values("--runs", "FILE",
                    "measured runs: CSV in the schema of docs/runs.md, or a store");
   flags.add_value("--stack", "NAME|PATH",
-                  fmt::format("stack profile to predict with (default: {})", default_runs_stack));
+                  "stack profile to predict with (default: that of the stack which made most of "
+                  "the runs, by their source, else by their device)");
   flags.add_value("--fit-on", "K",
                   "first fit the profile on K random measured rows of each group, and validate on "
                   "the others; groups of fewer than 2 K rows are pooled by sheet");
@@ -69,8 +71,9 @@ std::optional<Validation> read_validation(const Flags& flags, Errors& faults) {
   if (validation.leave_one_out && flags.given("--fit-on")) {
     faults.push_back({"--leave-one-out", "is given with --fit-on", "keep one of them"});
   }
-  const auto profile = read_stack_flag(flags, "--stack", default_runs_stack, faults);
   validation.measured = read_run_files(flags, "--runs", faults);
+  const auto profile = read_stack_of_runs(flags, validation.measured, faults);
+  validation.stack_is_chosen = !flags.given("--stack");
   if (!faults.empty()) return std::nullopt;
   validation.profile = *profile;
   return validation;
@@ -113,8 +116,10 @@ std::string fit_text(const Validation& validation, const HeldOut& held_out) {
 
 std::string text_of(const Validation& validation, const HeldOut& held_out,
                     const ValidationReport& report) {
-  return fmt::format("Runs: {}\nStack profile: {}, {}\n\n", file_names_text(validation.measured),
-                     validation.profile.name, fit_text(validation, held_out)) +
+  const std::string_view choice =
+      validation.stack_is_chosen ? " (by the source or device of most rows: --stack)" : "";
+  return fmt::format("Runs: {}\nStack profile: {}{}, {}\n\n", file_names_text(validation.measured),
+                     validation.profile.name, choice, fit_text(validation, held_out)) +
          validation_text(report, terminal_of(stdout));
 }
 

@@ -59,6 +59,7 @@ struct StackProfile {
   std::string description;
   std::string origin;   ///< the runs it was fitted to, or why its numbers are what they are
   std::string cluster;  ///< catalog name of the cluster it was measured on
+  std::vector<std::string> sources;  ///< words by which the source of a run tells this stack
   FrameworkDefaults defaults;
 
   // Shares of a device's rate. A model's own matrix products seldom have the best of all shapes.

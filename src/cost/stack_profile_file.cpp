@@ -291,6 +291,7 @@ Expected<StackProfile> read_root(const toml::table& document, std::string_view w
   profile.origin = root.text("origin", Presence::required);
   const std::string cluster = root.text("cluster", presence);
   if (!cluster.empty()) profile.cluster = cluster;
+  if (document.contains("sources")) profile.sources = root.texts("sources", Presence::required);
 
   TableReader defaults = root.child("defaults");
   visit_defaults(profile.defaults, DefaultsReader(defaults, presence));
@@ -352,8 +353,11 @@ std::string write_stack_profile(const StackProfile& profile) {
   if (!profile.description.empty()) {
     text += fmt::format("description = {}\n", toml_string(profile.description));
   }
-  text += fmt::format("origin = {}\ncluster = {}\n\n[defaults]\n", toml_string(profile.origin),
+  text += fmt::format("origin = {}\ncluster = {}\n", toml_string(profile.origin),
                       toml_string(profile.cluster));
+  if (!profile.sources.empty())
+    text += fmt::format("sources = {}\n", toml_strings(profile.sources));
+  text += "\n[defaults]\n";
   visit_defaults(profile.defaults, DefaultsWriter(text));
 
   for (const std::string& table : parameter_tables()) {

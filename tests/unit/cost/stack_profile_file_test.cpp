@@ -18,6 +18,7 @@ StackProfile unlike_the_defaults() {
   profile.description = "A stack of \"ours\"";
   profile.origin = "12 runs of the cellar";
   profile.cluster = "a100-80gb-sxm";
+  profile.sources = {"our/\"trainer\"", "2311.05610"};
   profile.defaults = {.recompute = Recompute::full,
                       .attention = AttentionKernel::fused_softmax,
                       .norm = NormKernel::unfused,
