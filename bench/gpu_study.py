@@ -21,6 +21,7 @@ usage: gpu_study.py [--build build] [--out gpu-study] [--only pytorch,fp8] [--to
 
 import argparse
 import csv
+import hashlib
 import itertools
 import json
 import math
@@ -51,7 +52,8 @@ class OutOfTime(Exception):
 
 def run_for(command, seconds):
     """Exit code, or 124 where it was ended after so many seconds, with all that it had started; output; errors."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+                               start_new_session=True)
     try:
         output, errors = process.communicate(timeout=seconds)
         return process.returncode, output, errors
@@ -65,7 +67,7 @@ def run_for(command, seconds):
 
 
 class Study:
-    def __init__(self, arguments, commit=""):
+    def __init__(self, arguments, version=""):
         self.build = pathlib.Path(arguments.build)
         self.out = pathlib.Path(arguments.out)
         self.torch_python = arguments.torch_python
@@ -74,10 +76,10 @@ class Study:
         self.failed = False
         self.failed_runs = set()  # by name: neither measured nor out of memory
         self.runs_file = self.out / "runs.json"
-        self.kept = {"commit": commit, "runs": {}}
+        self.kept = {"version": version, "runs": {}}
         if self.runs_file.exists():
             kept = json.loads(self.runs_file.read_text())
-            if kept["commit"] == commit:
+            if kept["version"] == version:
                 self.kept = kept
 
     def run(self, name, command, allowed=(0,)):
@@ -344,10 +346,10 @@ def main():
                                "--gpu-timeout", str(GPU_TIMEOUT_S)], GPU_TIMEOUT_S)
     if code != 0:
         sys.exit(f"gpu_study.py: this machine cannot train on a GPU:\n{errors.strip()}")
-    commit, gpu = output_of("git", "-C", HERE, "rev-parse", "HEAD").strip(), output_of("nvidia-smi")
+    version = version_of(pathlib.Path(arguments.build))
     pathlib.Path(arguments.out).mkdir(parents=True, exist_ok=True)
-    study = Study(arguments, commit)
-    (study.out / "machine.txt").write_text(f"commit {commit}\n{gpu}")
+    study = Study(arguments, version)
+    (study.out / "machine.txt").write_text(f"{version}\n{output_of('nvidia-smi')}")
     print(f"{'what':<44} {'measured':<44} {'aim':<28}")
     try:
         for name in names:
@@ -355,6 +357,17 @@ def main():
     except OutOfTime as run:
         sys.exit(f"gpu_study.py: no time left for {run}: the same command goes on from there")
     sys.exit(1 if study.failed else 0)
+
+
+def version_of(build):
+    """Commit, and what tells builds of one commit apart."""
+    packed = HERE.parent / "commit.txt"  # scripts/bundle_for_gpu.py
+    commit = packed.read_text() if packed.exists() else output_of("git", "-C", HERE, "rev-parse", "HEAD")
+    digest = hashlib.sha256()
+    for name in ("kumihimo", "libkumihimo_cuda.so", "tests/test_tensor", "tests/test_engine"):
+        if (build / name).exists():
+            digest.update((build / name).read_bytes())
+    return f"commit {commit.strip()}, build {digest.hexdigest()[:12]}"
 
 
 def output_of(*command):

@@ -71,6 +71,8 @@ def pack(build, folder):
         copy(path, folder / "lib" / name, strip=True)
     for name in SCRIPTS:
         copy(ROOT / name, folder / name)
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    (folder / "commit.txt").write_text(commit)
     (folder / "run").write_text(RUN)
     (folder / "run").chmod(0o755)
 

@@ -26,6 +26,7 @@ with tempfile.TemporaryDirectory() as scratch:
 
     assert run(folder / "build/kumihimo", "--version").startswith("kumihimo "), "the program runs"
     assert "EngineOnGpu." in run(folder / "build/tests/test_engine", "--gtest_list_tests"), "the tests run"
+    assert (folder / "commit.txt").exists() and (folder / "bench/gpu_study.py").exists()
     held = {path.name for path in (folder / "lib").iterdir()}
     assert not [name for name in held if re.match(r"lib(c|stdc\+\+|cuda|cublasLt|cudnn|nccl)\.so", name)], held
     # All that the binaries need is there, or of the kinds that every such machine has.

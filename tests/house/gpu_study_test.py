@@ -114,8 +114,8 @@ class Runs(unittest.TestCase):
         self.out = pathlib.Path(folder.name)
         self.count = self.out / "count"
 
-    def study(self, commit="abc", seconds=None):
-        return gpu_study.Study(argparse.Namespace(build="build", out=self.out, torch_python="python3", seconds=seconds), commit)
+    def study(self, version="abc", seconds=None):
+        return gpu_study.Study(argparse.Namespace(build="build", out=self.out, torch_python="python3", seconds=seconds), version)
 
     def run_once(self, study, code=0, name="a", allowed=(0,)):
         command = (f"import sys; open({str(self.count)!r}, 'a').write('ran '); print('out'); "
@@ -133,8 +133,15 @@ class Runs(unittest.TestCase):
         self.assertIn("err\nexit code 0", (self.out / "a.txt").read_text())
         self.run_once(self.study(), name="b")
         self.assertEqual(self.times(), 2)
-        self.run_once(self.study(commit="def"))
+        self.run_once(self.study(version="def"))
         self.assertEqual(self.times(), 3)
+
+    def test_builds_of_one_commit_are_told_apart(self):
+        (self.out / "kumihimo").write_text("one")
+        one = gpu_study.version_of(self.out)
+        self.assertEqual(gpu_study.version_of(self.out), one)
+        (self.out / "kumihimo").write_text("two")
+        self.assertNotEqual(gpu_study.version_of(self.out), one)
 
     def test_out_of_memory_is_an_answer_and_a_fault_is_none(self):
         for _ in range(2):
