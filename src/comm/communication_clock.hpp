@@ -60,7 +60,7 @@ class DeviceClock final : public CommunicationClock {
   }
   double seconds_at(const Moment& moment) override {
     KUMIHIMO_CHECK(moment.point && zero_);
-    return zero_s_ + moment.point->seconds_since(*zero_);
+    return zero_s_ - zero_->seconds_since(*moment.point);
   }
   void advance_to(double /*time_s*/) override {}
   void begin_communication() override {}

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "measure/bench_device.hpp"
+#include "measure/random_values.hpp"
 #include "model/operations.hpp"
 
 namespace kumihimo {
@@ -84,7 +85,7 @@ class Bench {
             std::pair{shape_.hidden, gates * shape_.ffn_hidden},
             std::pair{shape_.ffn_hidden, shape_.hidden}}) {
         const Workspace::Scope scope(device_.workspace());
-        const Matrix x = filled(tokens, in, dtype), w = filled(out, in, dtype),
+        const Matrix x = random(tokens, in, dtype), w = random(out, in, dtype),
                      y = filled(tokens, out, dtype);
         shares.add(2.0 * static_cast<double>(tokens * in * out) / peak, [&] {
           device_.kernels().matmul(x, Transpose::no, w, Transpose::yes, y, Accumulate::no);
@@ -100,9 +101,9 @@ class Bench {
     for (const std::int64_t sequences : {1, 4}) {
       const Workspace::Scope scope(device_.workspace());
       const std::int64_t tokens = sequences * seq_length_;
-      const Matrix q = filled(tokens, shape_.heads * shape_.head_dim, stored_),
-                   k = filled(tokens, shape_.kv_heads * shape_.head_dim, stored_),
-                   v = filled(tokens, shape_.kv_heads * shape_.head_dim, stored_),
+      const Matrix q = random(tokens, shape_.heads * shape_.head_dim, stored_),
+                   k = random(tokens, shape_.kv_heads * shape_.head_dim, stored_),
+                   v = random(tokens, shape_.kv_heads * shape_.head_dim, stored_),
                    out = filled(tokens, shape_.heads * shape_.head_dim, stored_);
       AttentionSaved saved;
       if (is_flash(kernel)) {
@@ -189,6 +190,11 @@ class Bench {
   Matrix filled(std::int64_t rows, std::int64_t cols, DType dtype) {
     const Matrix x = device_.workspace().take(rows, cols, dtype);
     device_.kernels().fill(x, 0.01f);
+    return x;
+  }
+  Matrix random(std::int64_t rows, std::int64_t cols, DType dtype) {
+    const Matrix x = device_.workspace().take(rows, cols, dtype);
+    fill_at_random(device_.kernels(), device_.workspace(), x);
     return x;
   }
 

@@ -1,8 +1,8 @@
 #include "measure/product_rate.hpp"
 
 #include <algorithm>
-#include <random>
-#include <vector>
+
+#include "measure/random_values.hpp"
 
 namespace kumihimo {
 namespace {
@@ -21,8 +21,7 @@ class TimedProduct {
         c_(workspace.take(side, side, dtype == DType::fp8_e4m3 ? DType::bf16 : dtype)),
         at_once_(at_once),
         flop_(2.0 * at_once * static_cast<double>(side * side * side)) {
-    // Not a constant: a GPU that switches few bits stays cooler and runs faster than it ever will.
-    for (const Matrix& x : {a_, b_}) fill_at_random(x, workspace);
+    for (const Matrix& x : {a_, b_}) fill_at_random(kernels, workspace, x);
   }
 
   double seconds(const std::function<double()>& now_s) {
@@ -44,27 +43,6 @@ class TimedProduct {
   }
 
  private:
-  void fill_at_random(const Matrix& x, Workspace& workspace) {
-    std::vector<float> values(static_cast<std::size_t>(x.elements()));
-    std::minstd_rand random(1);
-    for (float& value : values) {
-      value = static_cast<float>(random()) / static_cast<float>(std::minstd_rand::max()) - 0.5f;
-    }
-    const Workspace::Scope scope(workspace);
-    const Matrix uploaded = workspace.take(x.rows, x.cols, DType::fp32);
-    kernels_.upload(values.data(), uploaded);
-    if (x.dtype == DType::fp8_e4m3) {
-      const Fp8Cast cast{workspace.take(1, 2, DType::fp32), workspace.take(1, 1, DType::fp32),
-                         workspace.take(1, 3, DType::fp64)};
-      kernels_.fill(cast.scales, 1);
-      kernels_.fill(cast.maximum, 0);
-      kernels_.fill(cast.counts, 0);
-      kernels_.cast_to_fp8(uploaded, Transpose::no, cast, x);
-    } else {
-      kernels_.copy(uploaded, x);
-    }
-  }
-
   Kernels& kernels_;
   Workspace::Scope scope_;
   Matrix a_, b_, c_;

@@ -30,7 +30,8 @@ class DeviceQueue {
    public:
     virtual ~Point() = default;
     /// Seconds from another point of this device to this one, by the device's clock. Requires both
-    /// to have been reached, and to have been asked for with their time.
+    /// to have been reached, the other one earlier (CUDA does not say what it tells of events the
+    /// other way round), and to have been asked for with their time.
     virtual double seconds_since(const Point& earlier) const = 0;
   };
 

@@ -1,7 +1,13 @@
 #!/usr/bin/env python3
-"""How bench/gpu_study.py judges what it measured, on rows made up for it: no GPU is needed."""
+"""How bench/gpu_study.py runs commands, and judges what it measured on rows made up for it: no GPU is needed."""
+import argparse
+import contextlib
+import io
+import os
 import pathlib
 import sys
+import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "bench"))
@@ -98,6 +104,80 @@ class MeasuredRows(unittest.TestCase):
         rows = gpu_study.measured_rows(Trainer(), gpu_study.configurations()[:4])
         self.assertEqual({number: row["status"] for number, row in rows.items()}, {0: "ok", 1: "oom", 3: "ok"})
         self.assertEqual(rows[3]["memory_gb"], 3)
+
+
+class Runs(unittest.TestCase):
+    """Each command adds a line to a file, so that how often it ran can be counted."""
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.out = pathlib.Path(folder.name)
+        self.count = self.out / "count"
+
+    def study(self, version="abc", seconds=None):
+        return gpu_study.Study(argparse.Namespace(build="build", out=self.out, torch_python="python3", seconds=seconds), version)
+
+    def run_once(self, study, code=0, name="a", allowed=(0,)):
+        command = (f"import sys; open({str(self.count)!r}, 'a').write('ran '); print('out'); "
+                   f"print('err', file=sys.stderr); sys.exit({code})")
+        with contextlib.redirect_stdout(io.StringIO()):
+            return study.run(name, [sys.executable, "-c", command], allowed)
+
+    def times(self):
+        return self.count.read_text().count("ran")
+
+    def test_what_went_well_is_not_run_again(self):
+        self.assertEqual(self.run_once(self.study()), ("out\n", 0))
+        self.assertEqual(self.run_once(self.study()), ("out\n", 0))
+        self.assertEqual(self.times(), 1)
+        self.assertIn("err\nexit code 0", (self.out / "a.txt").read_text())
+        self.run_once(self.study(), name="b")
+        self.assertEqual(self.times(), 2)
+        self.run_once(self.study(version="def"))
+        self.assertEqual(self.times(), 3)
+
+    def test_builds_of_one_commit_are_told_apart(self):
+        (self.out / "kumihimo").write_text("one")
+        one = gpu_study.version_of(self.out)
+        self.assertEqual(gpu_study.version_of(self.out), one)
+        (self.out / "kumihimo").write_text("two")
+        self.assertNotEqual(gpu_study.version_of(self.out), one)
+
+    def test_out_of_memory_is_an_answer_and_a_fault_is_none(self):
+        for _ in range(2):
+            self.assertEqual(self.run_once(self.study(), 3, allowed=(0, 3)), ("out\n", 3))
+        self.assertEqual(self.times(), 1)
+        for _ in range(2):
+            study = self.study()
+            self.assertEqual(self.run_once(study, 4, "b"), ("out\n", 4))
+            self.assertTrue(study.failed)
+        self.assertEqual(self.times(), 3)
+
+    def test_another_command_of_the_same_name_is_run(self):
+        self.run_once(self.study(), 3, allowed=(3,))
+        self.run_once(self.study(), 0)
+        self.assertEqual(self.times(), 2)
+
+    def test_time_that_is_up_ends_a_command_with_all_that_it_started(self):
+        started = self.out / "started"
+        child = f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+        parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+        study = self.study(seconds=3)
+        with self.assertRaises(gpu_study.OutOfTime):
+            study.run("a", [sys.executable, "-c", parent])
+        while os.path.exists(f"/proc/{started.read_text()}") and not self.is_zombie(started.read_text()):
+            time.sleep(0.01)
+        with self.assertRaises(gpu_study.OutOfTime):
+            self.run_once(study)
+        self.assertFalse(self.count.exists())
+        self.assertFalse(study.failed)
+
+    @staticmethod
+    def is_zombie(process):
+        try:
+            return pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except OSError:
+            return True
 
 
 if __name__ == "__main__":

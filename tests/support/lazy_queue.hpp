@@ -102,8 +102,9 @@ class LazyQueue final : public DeviceQueue {
       changed_.wait(lock, [this] { return reached_; });
     }
     double seconds_since(const Point& earlier) const override {
-      return std::chrono::duration<double>(time() - static_cast<const LazyPoint&>(earlier).time())
-          .count();
+      const auto begin = static_cast<const LazyPoint&>(earlier).time();
+      KUMIHIMO_CHECK(begin <= time());
+      return std::chrono::duration<double>(time() - begin).count();
     }
 
    private:

@@ -18,8 +18,9 @@ struct ProductAlgorithm {
   std::size_t workspace_bytes = 0;
 };
 
-/// Which algorithm is used for each product, once for all ranks of a process: what one has timed
-/// the others need not, and ranks that do the same work do it with the same bits. For all threads.
+/// Which algorithm is used for each product, once for all ranks of a process on GPUs of one kind:
+/// what one has timed the others need not, and ranks that do the same work do it with the same
+/// bits. For all threads.
 class AlgorithmCache {
  public:
   std::optional<ProductAlgorithm> find(const ProductKey& key) const {

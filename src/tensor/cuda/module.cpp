@@ -2,6 +2,9 @@
 
 #include <cstring>
 #include <fmt/format.h>
+#include <map>
+#include <mutex>
+#include <string>
 
 #include "tensor/cuda/cuda_gpu.hpp"
 #include "tensor/cuda/fused_attention.hpp"
@@ -83,10 +86,17 @@ class LoadedBackend final : public CudaBackend {
   std::unique_ptr<Gpu> open(int ordinal, const GpuOptions& options) override {
     use_device(ordinal);
     pools_.join(ordinal);
-    return std::make_unique<CudaGpu>(device(ordinal), options, algorithms_);
+    return std::make_unique<CudaGpu>(device(ordinal), options, algorithms_of(device(ordinal)));
   }
 
  private:
+  /// Of all GPUs of one kind: another has no such kernel, or is faster with another.
+  std::shared_ptr<AlgorithmCache> algorithms_of(const GpuFacts& facts) {
+    const std::lock_guard lock(mutex_);
+    auto& algorithms = algorithms_[facts.name];
+    if (!algorithms) algorithms = std::make_shared<AlgorithmCache>();
+    return algorithms;
+  }
   const GpuFacts& device(int ordinal) const {
     KUMIHIMO_CHECK(ordinal >= 0 && ordinal < std::ssize(devices_));
     return devices_[static_cast<std::size_t>(ordinal)];
@@ -94,7 +104,8 @@ class LoadedBackend final : public CudaBackend {
 
   std::vector<GpuFacts> devices_;
   PoolAccess pools_;
-  std::shared_ptr<AlgorithmCache> algorithms_ = std::make_shared<AlgorithmCache>();
+  std::mutex mutex_;  // of algorithms_
+  std::map<std::string, std::shared_ptr<AlgorithmCache>> algorithms_;
 };
 
 /// The GPUs of this machine, or why there is none to be used.
