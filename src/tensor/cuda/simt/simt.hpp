@@ -194,9 +194,14 @@ void launch(void (*kernel)(Parameters...), const Launch& shape, cudaStream_t str
     check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(shape.shared_bytes)));
   }
-  kernel<<<shape.grid, shape.threads, shape.shared_bytes, stream>>>(
-      static_cast<Parameters>(arguments)...);
-  check_launch(cudaGetLastError());
+  cudaLaunchConfig_t config{};
+  config.gridDim = shape.grid;
+  config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = stream;
+  // Says what became of this launch. cudaGetLastError, after <<<>>>, would also say what a library
+  // on this thread tried before, was refused and did without.
+  check_launch(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
 }
 
 }  // namespace KUMIHIMO_CUDA_NAMESPACE
