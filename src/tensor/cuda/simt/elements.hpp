@@ -84,7 +84,7 @@ __device__ __forceinline__ void store_elements(T* to, const Vector<T, width>& ve
       Vector<T, piece> part;
 #pragma unroll
       for (int j = 0; j < piece; ++j) part.elements[j] = vector.elements[i + j];
-      store_vector(to + i, part);
+      store_global_vector(to + i, part);
     }
   } else {
 #pragma unroll

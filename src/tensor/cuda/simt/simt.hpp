@@ -8,7 +8,7 @@
 //   Bf16, widened, narrowed, narrowed_pair, fast_exp2, bits_of, float_of   numbers
 //   fp8_code, fp8_value
 //   SharedMemory, SharedPointer<T>                                        dynamic shared memory
-//   Vector<T, count>, load_vector, store_vector                           up to 16 bytes at once
+//   Vector<T, count>, load_vector, store_vector, store_global_vector      up to 16 bytes at once
 //   copy_async, commit_copies, wait_for_copies                            cp.async
 //   load_matrices, load_matrices_transposed, multiply_16x8x16             ldmatrix, mma.sync
 //   __grid_constant__   a large argument that all threads read where it is
@@ -108,6 +108,26 @@ __device__ __forceinline__ Vector<T, count> load_vector(const T* from) {
 template <class T, int count>
 __device__ __forceinline__ void store_vector(T* to, const Vector<T, count>& vector) {
   *reinterpret_cast<Vector<T, count>*>(to) = vector;
+}
+/// To global memory, in one instruction. Left to itself, the compiler joins a store with one of
+/// single elements on another branch, and then makes each of them a store of its own.
+template <class T, int count>
+__device__ __forceinline__ void store_global_vector(T* to, const Vector<T, count>& vector) {
+  if constexpr (sizeof vector == 16) {
+    std::uint32_t words[4];
+    memcpy(words, &vector, sizeof words);
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3])
+                 : "memory");
+  } else if constexpr (sizeof vector == 8) {
+    std::uint32_t words[2];
+    memcpy(words, &vector, sizeof words);
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(words[0]), "r"(words[1])
+                 : "memory");
+  } else {
+    store_vector(to, vector);
+  }
 }
 
 __device__ __forceinline__ std::uint32_t shared_address(const void* shared) {
