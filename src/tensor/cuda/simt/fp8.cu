@@ -68,7 +68,7 @@ struct Caster {
   float scale;
   float format_largest;
   std::uint32_t magnitude[1] = {0};
-  std::int64_t misfits[2] = {0, 0};
+  std::uint32_t misfits[2] = {0, 0};  ///< in 32 bits: of its own elements, which are a few hundred
 
   __device__ __forceinline__ Caster(const float* scales, float largest)
       : scale(scales[0]), format_largest(largest) {}
@@ -85,12 +85,13 @@ struct Caster {
 
   /// By all threads of the block.
   __device__ __forceinline__ void report(const CastReports& reports, SharedMemory& shared) {
-    block_reduce(misfits, Plus(), std::int64_t{0}, shared.take<std::int64_t>(scratch_for(2)));
+    std::int64_t of_block[2] = {misfits[0], misfits[1]};
+    block_reduce(of_block, Plus(), std::int64_t{0}, shared.take<std::int64_t>(scratch_for(2)));
     block_reduce(magnitude, Larger(), std::uint32_t{0}, shared.take<std::uint32_t>(scratch_for(1)));
     if (threadIdx.x != 0) return;
     reports.magnitudes[share_number()] = magnitude[0];
-    reports.misfits[2 * share_number()] = misfits[0];
-    reports.misfits[2 * share_number() + 1] = misfits[1];
+    reports.misfits[2 * share_number()] = of_block[0];
+    reports.misfits[2 * share_number() + 1] = of_block[1];
   }
 };
 
