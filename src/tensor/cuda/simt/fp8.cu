@@ -20,10 +20,11 @@ __global__ void __launch_bounds__(share_threads)
   SharedMemory shared;
   const auto scratch = shared.take<std::uint32_t>(scratch_for(1));
   std::uint32_t found[1] = {0};
-  visit_share<width>(row_count, cols, [&](std::int64_t row, std::int64_t col, std::int64_t count) {
-    const Floats<width> values = load<width>(x.at(row, col), count);
+  visit_share<width>(row_count, cols, [&](auto chosen, std::int64_t row, std::int64_t col) {
+    constexpr int count = decltype(chosen)::value;
+    const Floats<count> values = load<count>(x.at(row, col), count);
 #pragma unroll
-    for (int i = 0; i < width; ++i) {
+    for (int i = 0; i < count; ++i) {
       found[0] = Larger()(found[0], magnitude_bits(values.values[i]));
     }
   });
@@ -101,11 +102,12 @@ __global__ void __launch_bounds__(share_threads)
                 float format_largest, Rows<std::uint8_t> out, CastReports reports) {
   SharedMemory shared;
   Caster<e4m3> caster(scales, format_largest);
-  visit_share<width>(row_count, cols, [&](std::int64_t row, std::int64_t col, std::int64_t count) {
-    const Floats<width> values = load<width>(x.at(row, col), count);
-    Vector<std::uint8_t, width> codes;
+  visit_share<width>(row_count, cols, [&](auto chosen, std::int64_t row, std::int64_t col) {
+    constexpr int count = decltype(chosen)::value;
+    const Floats<count> values = load<count>(x.at(row, col), count);
+    Vector<std::uint8_t, count> codes;
 #pragma unroll
-    for (int i = 0; i < width; ++i) codes.elements[i] = caster.code_of(values.values[i]);
+    for (int i = 0; i < count; ++i) codes.elements[i] = caster.code_of(values.values[i]);
     store_elements(out.at(row, col), codes, count);
   });
   caster.report(reports, shared);
