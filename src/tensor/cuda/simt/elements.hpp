@@ -151,6 +151,17 @@ void with_width(const Body& body, const Matrices&... matrices) {
   }
 }
 
+/// body(std::integral_constant<int, width>()) where rows are aligned for that and whole vectors, as
+/// those of a model mostly are; else of 1.
+template <int width, class Body, class... Matrices>
+void with_whole_width(const Body& body, const Matrices&... matrices) {
+  if (((matrices.cols % width == 0) && ...)) {
+    with_width<width>(body, matrices...);
+  } else {
+    body(std::integral_constant<int, 1>());
+  }
+}
+
 constexpr std::int64_t pieces_of(std::int64_t elements, std::int64_t piece) {
   return (elements + piece - 1) / piece;
 }

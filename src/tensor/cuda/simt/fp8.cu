@@ -69,7 +69,7 @@ struct Caster {
   float scale;
   float format_largest;
   std::uint32_t magnitude[1] = {0};
-  std::uint32_t misfits[2] = {0, 0};  ///< in 32 bits: of its own elements, which are a few hundred
+  std::uint32_t misfits[2] = {0, 0};  ///< in 32 bits: a thread has few of the elements
 
   __device__ __forceinline__ Caster(const float* scales, float largest)
       : scale(scales[0]), format_largest(largest) {}
