@@ -73,8 +73,11 @@ void launch(const Ranks& ranks, ElementRange range, Reduction reduction, cudaStr
       std::min<std::int64_t>(most_blocks, (range.count + threads - 1) / threads));
   const auto kernel = reduction == Reduction::sum ? reduce_ranks<Element, Reduction::sum>
                                                   : reduce_ranks<Element, Reduction::max>;
-  kernel<<<blocks, threads, 0, stream>>>(ranks, range.first, range.count);
-  check(cudaGetLastError());
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(blocks);
+  config.blockDim = dim3(threads);
+  config.stream = stream;
+  check(cudaLaunchKernelEx(&config, kernel, ranks, range.first, range.count));
 }
 
 }  // namespace

@@ -211,6 +211,10 @@ void store_vector(T* to, const Vector<T, count>& vector) {
   check_aligned<T, count>(to);
   std::memcpy(to, &vector, sizeof vector);
 }
+template <class T, int count>
+void store_global_vector(T* to, const Vector<T, count>& vector) {
+  store_vector(to, vector);
+}
 template <int count, class T>
 Vector<std::remove_const_t<T>, count> load_vector(const SharedPointer<T>& from) {
   constexpr std::int64_t bytes = sizeof(T) * count;

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <gtest/gtest.h>
 #include <sstream>
 
@@ -237,22 +238,27 @@ TEST_P(LargeShapes, EmbeddingOfTokensThatOccurOftenAndSeldom) {
 
 TEST_P(LargeShapes, CrossEntropy) {
   Random random(45);
-  constexpr std::int64_t tokens = 5, vocabulary = 9001;
-  for (const DType dtype : both) {
-    const HostMatrix logits = random_matrix(random, tokens, vocabulary, dtype, 8);
-    const HostMatrix expected = logits;
-    const HostMatrix targets = random_indices(random, tokens, vocabulary);
-    const auto run = [&](Kernels& by, const HostMatrix& in_place, const HostMatrix& loss_sum) {
-      const HostMatrix statistics(tokens, 3), log_sum_exp(tokens, 1);
-      by.cross_entropy_statistics(in_place, targets, 0, vocabulary - 5, statistics);
-      by.cross_entropy_combine(statistics, 1, log_sum_exp, loss_sum);
-      by.cross_entropy_backward(in_place, targets, 0, vocabulary - 5, log_sum_exp, 3);
-    };
-    const HostMatrix loss_sum(1, 1, DType::fp64), expected_loss(1, 1, DType::fp64);
-    run(reference(), expected, expected_loss);
-    run(kernels, logits, loss_sum);
-    EXPECT_NEAR(loss_sum.at(0, 0), expected_loss.at(0, 0), 1e-6 * expected_loss.at(0, 0));
-    EXPECT_TRUE(close_to(logits, expected, tolerance_of(dtype)));
+  constexpr std::int64_t tokens = 5, padding = 5;
+  for (const std::int64_t columns : {9001, 9008}) {  // the padding begins within a vector of 9008
+    for (const DType dtype : both) {
+      SCOPED_TRACE(std::to_string(columns) + " columns, " + std::string(to_string(dtype)));
+      const std::int64_t vocabulary = columns - padding;
+      HostMatrix logits = random_matrix(random, tokens, columns, dtype, 8);
+      for (std::int64_t col = vocabulary; col < columns; ++col) logits.set(0, col, NAN);
+      const HostMatrix expected = logits;
+      const HostMatrix targets = random_indices(random, tokens, vocabulary);
+      const auto run = [&](Kernels& by, const HostMatrix& in_place, const HostMatrix& loss_sum) {
+        const HostMatrix statistics(tokens, 3), log_sum_exp(tokens, 1);
+        by.cross_entropy_statistics(in_place, targets, 0, vocabulary, statistics);
+        by.cross_entropy_combine(statistics, 1, log_sum_exp, loss_sum);
+        by.cross_entropy_backward(in_place, targets, 0, vocabulary, log_sum_exp, 3);
+      };
+      const HostMatrix loss_sum(1, 1, DType::fp64), expected_loss(1, 1, DType::fp64);
+      run(reference(), expected, expected_loss);
+      run(kernels, logits, loss_sum);
+      EXPECT_NEAR(loss_sum.at(0, 0), expected_loss.at(0, 0), 1e-6 * expected_loss.at(0, 0));
+      EXPECT_TRUE(close_to(logits, expected, tolerance_of(dtype)));
+    }
   }
 }
 

@@ -69,6 +69,19 @@ TEST_P(CrossEntropy, WithoutAnyColumnNothingIsNaN) {
   EXPECT_EQ(loss_sum.at(0, 0), -infinity);
 }
 
+TEST_P(CrossEntropy, ALossWithNaNAmongItsLogitsIsNotFinite) {
+  for (const HostMatrix& logits :
+       {HostMatrix{{not_a_number, 1, 2, 3}}, HostMatrix{{1, not_a_number}},
+        HostMatrix{{not_a_number, not_a_number}},
+        HostMatrix{{-infinity, not_a_number, -infinity}}}) {
+    const HostMatrix statistics(1, 3), log_sum_exp(1, 1), loss_sum(1, 1, DType::fp64);
+    kernels.cross_entropy_statistics(logits, HostMatrix({{0}}, DType::int32), 0, logits.cols(),
+                                     statistics);
+    kernels.cross_entropy_combine(statistics, 1, log_sum_exp, loss_sum);
+    EXPECT_FALSE(std::isfinite(loss_sum.at(0, 0)));
+  }
+}
+
 TEST_P(CrossEntropy, LargeLogitsDoNotOverflow) {
   const HostMatrix logits{{1000, 1000, -1000}}, statistics(1, 3), log_sum_exp(1, 1);
   const HostMatrix targets({{2}}, DType::int32), loss_sum(1, 1, DType::fp64);

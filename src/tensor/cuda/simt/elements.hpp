@@ -84,7 +84,7 @@ __device__ __forceinline__ void store_elements(T* to, const Vector<T, width>& ve
       Vector<T, piece> part;
 #pragma unroll
       for (int j = 0; j < piece; ++j) part.elements[j] = vector.elements[i + j];
-      store_vector(to + i, part);
+      store_global_vector(to + i, part);
     }
   } else {
 #pragma unroll
@@ -146,6 +146,17 @@ template <int width, class Body, class... Matrices>
 void with_width(const Body& body, const Matrices&... matrices) {
   if ((is_aligned(matrices, width) && ...)) {
     body(std::integral_constant<int, width>());
+  } else {
+    body(std::integral_constant<int, 1>());
+  }
+}
+
+/// body(std::integral_constant<int, width>()) where rows are aligned for that and whole vectors, as
+/// those of a model mostly are; else of 1.
+template <int width, class Body, class... Matrices>
+void with_whole_width(const Body& body, const Matrices&... matrices) {
+  if (((matrices.cols % width == 0) && ...)) {
+    with_width<width>(body, matrices...);
   } else {
     body(std::integral_constant<int, 1>());
   }

@@ -123,7 +123,7 @@ __device__ __forceinline__ void store_rows(const float (&sums)[Tiles::dim / 8][4
     T* const to = head.rows.at(first + row, col);
     const auto from = own + (row * Tiles::stride + col);
     if (head.aligned) {
-      store_vector(to, load_vector<piece>(from));
+      store_global_vector(to, load_vector<piece>(from));
     } else {
 #pragma unroll
       for (int j = 0; j < piece; ++j) {

@@ -20,10 +20,11 @@ __global__ void __launch_bounds__(share_threads)
   SharedMemory shared;
   const auto scratch = shared.take<std::uint32_t>(scratch_for(1));
   std::uint32_t found[1] = {0};
-  visit_share<width>(row_count, cols, [&](std::int64_t row, std::int64_t col, std::int64_t count) {
-    const Floats<width> values = load<width>(x.at(row, col), count);
+  visit_share<width>(row_count, cols, [&](auto chosen, std::int64_t row, std::int64_t col) {
+    constexpr int count = decltype(chosen)::value;
+    const Floats<count> values = load<count>(x.at(row, col), count);
 #pragma unroll
-    for (int i = 0; i < width; ++i) {
+    for (int i = 0; i < count; ++i) {
       found[0] = Larger()(found[0], magnitude_bits(values.values[i]));
     }
   });
@@ -68,7 +69,7 @@ struct Caster {
   float scale;
   float format_largest;
   std::uint32_t magnitude[1] = {0};
-  std::int64_t misfits[2] = {0, 0};
+  std::uint32_t misfits[2] = {0, 0};  ///< in 32 bits: a thread has few of the elements
 
   __device__ __forceinline__ Caster(const float* scales, float largest)
       : scale(scales[0]), format_largest(largest) {}
@@ -85,12 +86,13 @@ struct Caster {
 
   /// By all threads of the block.
   __device__ __forceinline__ void report(const CastReports& reports, SharedMemory& shared) {
-    block_reduce(misfits, Plus(), std::int64_t{0}, shared.take<std::int64_t>(scratch_for(2)));
+    std::int64_t of_block[2] = {misfits[0], misfits[1]};
+    block_reduce(of_block, Plus(), std::int64_t{0}, shared.take<std::int64_t>(scratch_for(2)));
     block_reduce(magnitude, Larger(), std::uint32_t{0}, shared.take<std::uint32_t>(scratch_for(1)));
     if (threadIdx.x != 0) return;
     reports.magnitudes[share_number()] = magnitude[0];
-    reports.misfits[2 * share_number()] = misfits[0];
-    reports.misfits[2 * share_number() + 1] = misfits[1];
+    reports.misfits[2 * share_number()] = of_block[0];
+    reports.misfits[2 * share_number() + 1] = of_block[1];
   }
 };
 
@@ -100,11 +102,12 @@ __global__ void __launch_bounds__(share_threads)
                 float format_largest, Rows<std::uint8_t> out, CastReports reports) {
   SharedMemory shared;
   Caster<e4m3> caster(scales, format_largest);
-  visit_share<width>(row_count, cols, [&](std::int64_t row, std::int64_t col, std::int64_t count) {
-    const Floats<width> values = load<width>(x.at(row, col), count);
-    Vector<std::uint8_t, width> codes;
+  visit_share<width>(row_count, cols, [&](auto chosen, std::int64_t row, std::int64_t col) {
+    constexpr int count = decltype(chosen)::value;
+    const Floats<count> values = load<count>(x.at(row, col), count);
+    Vector<std::uint8_t, count> codes;
 #pragma unroll
-    for (int i = 0; i < width; ++i) codes.elements[i] = caster.code_of(values.values[i]);
+    for (int i = 0; i < count; ++i) codes.elements[i] = caster.code_of(values.values[i]);
     store_elements(out.at(row, col), codes, count);
   });
   caster.report(reports, shared);

@@ -28,18 +28,21 @@ __global__ void __launch_bounds__(row_threads)
   float maximum = minus_infinity, sum = 0;
   for (std::int64_t col = std::int64_t{threadIdx.x} * width; col < valid_cols;
        col += std::int64_t{blockDim.x} * width) {
-    const Floats<width> values = load<width>(logits.at(token, col), valid_cols - col);
+    Floats<width> values = load<width>(logits.at(token, col), width);
+    if (valid_cols - col < width) {  // the rest is padding
+#pragma unroll
+      for (int i = 0; i < width; ++i) {
+        if (col + i >= valid_cols) values.values[i] = minus_infinity;
+      }
+    }
     float largest = maximum;
 #pragma unroll
-    for (int i = 0; i < width; ++i) {
-      if (col + i < valid_cols) largest = Larger()(largest, values.values[i]);
-    }
+    for (int i = 0; i < width; ++i) largest = Larger()(largest, values.values[i]);
     sum *= exponential(maximum, largest);
     maximum = largest;
+    const float reference = largest == minus_infinity ? 0.0f : largest;
 #pragma unroll
-    for (int i = 0; i < width; ++i) {
-      if (col + i < valid_cols) sum += exponential(values.values[i], maximum);
-    }
+    for (int i = 0; i < width; ++i) sum += expf(values.values[i] - reference);
   }
   const float of_block = block_maximum(maximum, scratch);
   sum = block_sum(sum * exponential(maximum, of_block), scratch);
@@ -113,7 +116,7 @@ void SimtKernels::cross_entropy_statistics(const Matrix& logits, const Matrix& t
   KUMIHIMO_CHECK(targets.dtype == DType::int32 && statistics.dtype == DType::fp32);
   with_type(logits.dtype, [&](auto zero) {
     using T = decltype(zero);
-    with_width<wide<T>>(
+    with_whole_width<wide<T>>(
         [&](auto chosen) {
           constexpr int width = decltype(chosen)::value;
           launch(statistics_kernel<width, T>,

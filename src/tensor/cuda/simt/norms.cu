@@ -12,7 +12,9 @@
 //
 // The fused kernels read and write each matrix once. A block takes a row: two vectors of 16 bytes a
 // thread and at most 512 threads, and up to 16,384 bytes of a row stay in registers between the
-// sums and the result; of longer rows the rest is read again from a cache.
+// sums and the result; of longer rows the rest is read again from a cache. Backward as much stays
+// there, one vector a thread of up to 1,024. Rows that are no whole vectors are read element by
+// element: with a branch in each load, a thread would wait for one before it asks for the next.
 
 namespace KUMIHIMO_CUDA_NAMESPACE {
 namespace {
@@ -63,11 +65,11 @@ statistics_of_row(const NormTask& task, OwnVectors<Vector<T, width>, width, kept
   float mean = 0;
   if (task.has_mean) mean = block_sum(sum, scratch) / features;
   float squares = 0;
-  own.visit(task.cols, load, [&](int, std::int64_t col, const Vector<T, width>& vector) {
+  own.visit(task.cols, load, [&](int, std::int64_t, const Vector<T, width>& vector) {
     const Floats<width> x = widened(vector);
 #pragma unroll
     for (int i = 0; i < width; ++i) {
-      const float distance = col + i < task.cols ? x.values[i] - mean : 0.0f;
+      const float distance = x.values[i] - mean;
       squares += distance * distance;
     }
   });
@@ -101,22 +103,22 @@ __global__ void __launch_bounds__(most_threads)
   // place of x or of delta, so it is read again only where this thread has written it.
   const auto load_again = [&](std::int64_t col) {
     if constexpr (adds) {
-      return load_elements<width>(static_cast<const T*>(sum.at(row, col)), task.cols - col);
+      return load_elements<width>(static_cast<const T*>(sum.at(row, col)), width);
     } else {
-      return load_elements<width>(x.at(row, col), task.cols - col);
+      return load_elements<width>(x.at(row, col), width);
     }
   };
   const auto load_first = [&](std::int64_t col) {
     if constexpr (adds) {
-      Floats<width> values = load<width>(x.at(row, col), task.cols - col);
-      const Floats<width> more = load<width>(delta.at(row, col), task.cols - col);
+      Floats<width> values = load<width>(x.at(row, col), width);
+      const Floats<width> more = load<width>(delta.at(row, col), width);
 #pragma unroll
       for (int i = 0; i < width; ++i) values.values[i] += more.values[i];
       const Vector<T, width> stored = narrowed_to<T>(values);
-      store_elements(sum.at(row, col), stored, task.cols - col);
+      store_elements(sum.at(row, col), stored, width);
       return stored;
     } else {
-      return load_elements<width>(x.at(row, col), task.cols - col);
+      return load_elements<width>(x.at(row, col), width);
     }
   };
   own.load_and_visit(task.cols, load_first,
@@ -125,17 +127,16 @@ __global__ void __launch_bounds__(most_threads)
       statistics_of_row<T, width>(task, own, total, load_again, scratch);
   keep(saved, row, statistics);
   own.visit(task.cols, load_again, [&](int, std::int64_t col, const Vector<T, width>& vector) {
-    const std::int64_t count = task.cols - col;
     Floats<width> values = widened(vector);
-    const Floats<width> times = load<width>(weight + col, count);
+    const Floats<width> times = load<width>(weight + col, width);
     Floats<width> plus = {};
-    if (bias != nullptr) plus = load<width>(bias + col, count);
+    if (bias != nullptr) plus = load<width>(bias + col, width);
 #pragma unroll
     for (int i = 0; i < width; ++i) {
       const float n = (values.values[i] - statistics.mean) * statistics.inverse_deviation;
       values.values[i] = n * times.values[i] + plus.values[i];
     }
-    store(y.at(row, col), values, count);
+    store(y.at(row, col), values, width);
   });
 }
 
@@ -149,7 +150,7 @@ __global__ void __launch_bounds__(most_threads)
   OwnVectors<Vector<float, width>, width, kept_vectors> own;
   float total = 0;
   const auto load_row = [&](std::int64_t col) {
-    return load_elements<width>(x.at(row, col), task.cols - col);
+    return load_elements<width>(x.at(row, col), width);
   };
   own.load_and_visit(task.cols, load_row,
                      [&](int, std::int64_t, const Vector<float, width>& vector) {
@@ -197,30 +198,41 @@ struct Weigh {
   }
 };
 
+/// A vector of d_residual; zeros where there is none.
+template <int width, class T>
+__device__ __forceinline__ Vector<T, width> load_residual(const Rows<const T>& d_residual,
+                                                          std::int64_t row, std::int64_t col) {
+  if (d_residual.data == nullptr) return {};
+  return load_elements<width>(d_residual.at(row, col), width);
+}
+
 /// d_x = d_residual + (g - mean_g - n mean_gn) / deviation, of one vector.
 template <int width, class T>
 __device__ __forceinline__ void finish_vector(const RowStatistics& statistics, float mean_g,
                                               float mean_gn, const Floats<width>& x,
-                                              const Floats<width>& g, const T* d_residual, T* d_x,
-                                              std::int64_t count) {
-  Floats<width> result = {};
-  if (d_residual != nullptr) result = load<width>(d_residual, count);
+                                              const Floats<width>& g,
+                                              const Vector<T, width>& d_residual, T* d_x) {
+  Floats<width> result = widened(d_residual);
 #pragma unroll
   for (int i = 0; i < width; ++i) {
     const float n = (x.values[i] - statistics.mean) * statistics.inverse_deviation;
     result.values[i] += (g.values[i] - mean_g - n * mean_gn) * statistics.inverse_deviation;
   }
-  store(d_x, result, count);
+  store(d_x, result, width);
 }
 
 /// Number of blocks of the fused backward kernel: enough for any GPU, and few enough for their sums
 /// of d_weight to be small beside the matrices.
 constexpr std::int64_t most_backward_blocks = 512;
 
+/// A block has many rows, one after the other, and a multiprocessor few blocks: all of a row is
+/// asked for at once, by as many threads as there are vectors.
+constexpr unsigned most_backward_threads = 1024;
+
 /// d_x of `rows_each` rows, and their sums for d_weight and d_bias, which the threads hold in
 /// shared memory: each thread its own columns' in places of its own.
 template <int width, bool has_bias, class T>
-__global__ void __launch_bounds__(most_threads)
+__global__ void __launch_bounds__(most_backward_threads)
     norm_backward_kernel(NormTask task, std::int64_t row_count, std::int64_t rows_each,
                          Rows<const T> x, const T* weight, Statistics saved, Rows<const T> d_y,
                          Rows<const T> d_residual, Rows<T> d_x, Rows<float> weight_sums,
@@ -239,22 +251,24 @@ __global__ void __launch_bounds__(most_threads)
     if constexpr (has_bias) of_bias[i * threads + thread] = 0.0f;
   }
 
-  struct Pair {
-    Vector<T, width> x, d_y;
+  struct Loaded {
+    Vector<T, width> x, d_y, d_residual;
   };
   const std::int64_t first = blockIdx.x * rows_each;
   const std::int64_t end = first + rows_each < row_count ? first + rows_each : row_count;
   for (std::int64_t row = first; row < end; ++row) {
     const RowStatistics statistics = {saved.mean_of(row), *saved.inverse_deviation.at(row, 0)};
     float sums[2] = {0, 0};  // of g and of g n
-    OwnVectors<Pair, width, kept_vectors> own;
+    OwnVectors<Loaded, width, 1> own;
+    // d_residual waits for the sums, but not to be asked for.
     const auto load_row = [&](std::int64_t col) {
-      return Pair{load_elements<width>(x.at(row, col), cols - col),
-                  load_elements<width>(d_y.at(row, col), cols - col)};
+      return Loaded{load_elements<width>(x.at(row, col), width),
+                    load_elements<width>(d_y.at(row, col), width),
+                    load_residual<width>(d_residual, row, col)};
     };
-    own.load_and_visit(cols, load_row, [&](int number, std::int64_t col, const Pair& pair) {
-      const Floats<width> values = widened(pair.x), d = widened(pair.d_y);
-      const Floats<width> times = load<width>(weight + col, cols - col);
+    own.load_and_visit(cols, load_row, [&](int number, std::int64_t col, const Loaded& loaded) {
+      const Floats<width> values = widened(loaded.x), d = widened(loaded.d_y);
+      const Floats<width> times = load<width>(weight + col, width);
 #pragma unroll
       for (int i = 0; i < width; ++i) {
         const float n = (values.values[i] - statistics.mean) * statistics.inverse_deviation;
@@ -270,15 +284,13 @@ __global__ void __launch_bounds__(most_threads)
     const auto features = static_cast<float>(cols);
     const float mean_g = task.has_mean ? sums[0] / features : 0.0f;
     const float mean_gn = sums[1] / features;
-    own.visit(cols, load_row, [&](int, std::int64_t col, const Pair& pair) {
-      const std::int64_t count = cols - col;
-      Floats<width> g = widened(pair.d_y);
-      const Floats<width> times = load<width>(weight + col, count);
+    own.visit(cols, load_row, [&](int, std::int64_t col, const Loaded& loaded) {
+      Floats<width> g = widened(loaded.d_y);
+      const Floats<width> times = load<width>(weight + col, width);
 #pragma unroll
       for (int i = 0; i < width; ++i) g.values[i] *= times.values[i];
-      finish_vector<width, T>(statistics, mean_g, mean_gn, widened(pair.x), g,
-                              d_residual.data != nullptr ? d_residual.at(row, col) : nullptr,
-                              d_x.at(row, col), count);
+      finish_vector(statistics, mean_g, mean_gn, widened(loaded.x), g, loaded.d_residual,
+                    d_x.at(row, col));
     });
   }
 
@@ -289,12 +301,12 @@ __global__ void __launch_bounds__(most_threads)
 #pragma unroll
     for (int i = 0; i < width; ++i)
       sum.values[i] = of_weight[(number * width + i) * threads + thread];
-    store(weight_sums.at(blockIdx.x, col), sum, cols - col);
+    store(weight_sums.at(blockIdx.x, col), sum, width);
     if constexpr (has_bias) {
 #pragma unroll
       for (int i = 0; i < width; ++i)
         sum.values[i] = of_bias[(number * width + i) * threads + thread];
-      store(bias_sums.at(blockIdx.x, col), sum, cols - col);
+      store(bias_sums.at(blockIdx.x, col), sum, width);
     }
   }
 }
@@ -315,8 +327,8 @@ __global__ void __launch_bounds__(most_threads)
   float sums[2] = {0, 0};
   OwnVectors<Pair, width, kept_vectors> own;
   const auto load_row = [&](std::int64_t col) {
-    return Pair{load_elements<width>(x.at(row, col), cols - col),
-                load_elements<width>(d_n.at(row, col), cols - col)};
+    return Pair{load_elements<width>(x.at(row, col), width),
+                load_elements<width>(d_n.at(row, col), width)};
   };
   own.load_and_visit(cols, load_row, [&](int, std::int64_t, const Pair& pair) {
 #pragma unroll
@@ -330,10 +342,8 @@ __global__ void __launch_bounds__(most_threads)
   const auto features = static_cast<float>(cols);
   const float mean_g = task.has_mean ? sums[0] / features : 0.0f;
   own.visit(cols, load_row, [&](int, std::int64_t col, const Pair& pair) {
-    finish_vector<width, T>(statistics, mean_g, sums[1] / features, widened(pair.x),
-                            widened(pair.d_n),
-                            d_residual.data != nullptr ? d_residual.at(row, col) : nullptr,
-                            d_x.at(row, col), cols - col);
+    finish_vector(statistics, mean_g, sums[1] / features, widened(pair.x), widened(pair.d_n),
+                  load_residual<width>(d_residual, row, col), d_x.at(row, col));
   });
 }
 
@@ -358,7 +368,7 @@ void norm_rows(Stream stream, const NormKinds& norm, const Matrix& x, const Matr
   if (x.elements() == 0) return;
   with_type(x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    with_width<wide<T>>(
+    with_whole_width<wide<T>>(
         [&](auto chosen) {
           constexpr int width = decltype(chosen)::value;
           launch(norm_kernel<width, adds, T>,
@@ -381,10 +391,10 @@ void norm_backward_rows(Stream stream, Workspace& workspace, const NormKinds& no
   const std::int64_t block_count = pieces_of(x.rows, rows_each);
   const Matrix weight_sums = workspace.take(block_count, x.cols, DType::fp32);
   const Matrix bias_sums = has_bias ? workspace.take(block_count, x.cols, DType::fp32) : Matrix{};
-  with_width<wide<T>>(
+  with_whole_width<wide<T>>(
       [&](auto chosen) {
         constexpr int width = decltype(chosen)::value;
-        const unsigned threads = threads_of_row(x.cols, width);
+        const unsigned threads = threads_for(pieces_of(x.cols, width), most_backward_threads);
         const std::int64_t places =
             pieces_of(x.cols, std::int64_t{threads} * width) * threads * width;
         const std::int64_t floats = scratch_for(2) + places * (has_bias ? 2 : 1);
@@ -413,7 +423,7 @@ void SimtKernels::norm_forward(const NormKinds& norm, const Matrix& x, const Mat
   copy(x, saved.widened);
   if (x.elements() == 0) return;
   const Statistics statistics = statistics_of(norm, saved);
-  with_width<wide<float>>(
+  with_whole_width<wide<float>>(
       [&](auto chosen) {
         constexpr int width = decltype(chosen)::value;
         launch(statistics_kernel<width>,
@@ -480,7 +490,7 @@ void SimtKernels::norm_backward(const NormKinds& norm, const Matrix& x, const Ma
                               rows<float>(d_n)});
         },
         d_y, weight, d_n);
-    with_width<wide<float>>(
+    with_whole_width<wide<float>>(
         [&](auto chosen) {
           constexpr int width = decltype(chosen)::value;
           launch(unfused_backward_kernel<width, T>,

@@ -6,14 +6,20 @@
 
 namespace KUMIHIMO_CUDA_NAMESPACE {
 
-/// body.run<width>(row, col, count) of every `width` neighbours of every row.
+/// body.run<width>(row, col, width) of every `width` neighbours of every row, and run<1>(row, col,
+/// 1) of what is left at its end. That whole vectors are known to be whole lets a thread ask for
+/// all that it needs at once: with a branch in each load it would wait for one before the next.
 template <int width, class Body>
 __global__ void __launch_bounds__(256)
     over_elements_kernel(std::int64_t row_count, std::int64_t cols, Body body) {
   const std::int64_t col = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width;
-  if (col >= cols) return;
+  const std::int64_t count = cols - col;
   for (std::int64_t row = blockIdx.y; row < row_count; row += gridDim.y) {
-    body.template run<width>(row, col, cols - col);
+    if (count >= width) {
+      body.template run<width>(row, col, width);
+    } else {
+      for (int i = 0; i < count; ++i) body.template run<1>(row, col + i, 1);
+    }
   }
 }
 

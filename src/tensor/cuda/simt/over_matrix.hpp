@@ -9,14 +9,21 @@ namespace KUMIHIMO_CUDA_NAMESPACE {
 
 inline constexpr unsigned share_threads = 256;
 
-/// visit(row, col, count) of each of the thread's `width` neighbours.
+/// visit(std::integral_constant<int, width>(), row, col) of each of the thread's `width`
+/// neighbours; with 1 for width at the end of a row.
 template <int width, class Visit>
 __device__ __forceinline__ void visit_share(std::int64_t row_count, std::int64_t cols,
                                             const Visit& visit) {
   const std::int64_t first = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width;
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x * width;
   for (std::int64_t row = blockIdx.y; row < row_count; row += gridDim.y) {
-    for (std::int64_t col = first; col < cols; col += step) visit(row, col, cols - col);
+    for (std::int64_t col = first; col < cols; col += step) {
+      if (cols - col >= width) {
+        visit(std::integral_constant<int, width>(), row, col);
+      } else {
+        for (std::int64_t i = col; i < cols; ++i) visit(std::integral_constant<int, 1>(), row, i);
+      }
+    }
   }
 }
 

@@ -28,8 +28,8 @@ struct PieceList {
   std::int64_t chunks() const { return count == 0 ? 0 : chunk_ends[count - 1]; }
 };
 
-/// visit(std::integral_constant<int, width or 1>, piece, first, count) of every `width` neighbours
-/// in the chunks of this block.
+/// visit(std::integral_constant<int, width>(), piece, first, width) of every `width` neighbours in
+/// the chunks of this block; with 1 for width at the end of a piece, and where it is not aligned.
 template <int width, class Piece, class Visit>
 __device__ __forceinline__ void visit_pieces(const PieceList<Piece>& list, const Visit& visit) {
   const int chunks = list.chunk_ends[list.count - 1];
@@ -53,7 +53,13 @@ __device__ __forceinline__ void visit_pieces(const PieceList<Piece>& list, const
       constexpr int step = decltype(chosen)::value;
       for (std::int64_t i = begin + std::int64_t{threadIdx.x} * step; i < end;
            i += std::int64_t{blockDim.x} * step) {
-        visit(chosen, list.pieces[piece], i, end - i);
+        if (end - i >= step) {
+          visit(chosen, list.pieces[piece], i, step);
+        } else {
+          for (std::int64_t j = i; j < end; ++j) {
+            visit(std::integral_constant<int, 1>(), list.pieces[piece], j, 1);
+          }
+        }
       }
     };
     if (list.aligned[piece]) {

@@ -8,7 +8,7 @@
 //   Bf16, widened, narrowed, narrowed_pair, fast_exp2, bits_of, float_of   numbers
 //   fp8_code, fp8_value
 //   SharedMemory, SharedPointer<T>                                        dynamic shared memory
-//   Vector<T, count>, load_vector, store_vector                           up to 16 bytes at once
+//   Vector<T, count>, load_vector, store_vector, store_global_vector      up to 16 bytes at once
 //   copy_async, commit_copies, wait_for_copies                            cp.async
 //   load_matrices, load_matrices_transposed, multiply_16x8x16             ldmatrix, mma.sync
 //   __grid_constant__   a large argument that all threads read where it is
@@ -109,6 +109,26 @@ template <class T, int count>
 __device__ __forceinline__ void store_vector(T* to, const Vector<T, count>& vector) {
   *reinterpret_cast<Vector<T, count>*>(to) = vector;
 }
+/// To global memory, in one instruction. Left to itself, the compiler joins a store with one of
+/// single elements on another branch, and then makes each of them a store of its own.
+template <class T, int count>
+__device__ __forceinline__ void store_global_vector(T* to, const Vector<T, count>& vector) {
+  if constexpr (sizeof vector == 16) {
+    std::uint32_t words[4];
+    memcpy(words, &vector, sizeof words);
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3])
+                 : "memory");
+  } else if constexpr (sizeof vector == 8) {
+    std::uint32_t words[2];
+    memcpy(words, &vector, sizeof words);
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(words[0]), "r"(words[1])
+                 : "memory");
+  } else {
+    store_vector(to, vector);
+  }
+}
 
 __device__ __forceinline__ std::uint32_t shared_address(const void* shared) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
@@ -194,9 +214,14 @@ void launch(void (*kernel)(Parameters...), const Launch& shape, cudaStream_t str
     check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(shape.shared_bytes)));
   }
-  kernel<<<shape.grid, shape.threads, shape.shared_bytes, stream>>>(
-      static_cast<Parameters>(arguments)...);
-  check_launch(cudaGetLastError());
+  cudaLaunchConfig_t config{};
+  config.gridDim = shape.grid;
+  config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = stream;
+  // Says what became of this launch. cudaGetLastError, after <<<>>>, would also say what a library
+  // on this thread tried before, was refused and did without.
+  check_launch(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
 }
 
 }  // namespace KUMIHIMO_CUDA_NAMESPACE
