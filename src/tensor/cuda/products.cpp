@@ -342,7 +342,8 @@ double Products::time_of(const Product& product, const Plan& plan,
       queue_->synchronize();
       least_s = std::min(least_s, end->seconds_since(*begin));
     }
-  } catch (const CudaError&) {  // the heuristic proposed what the library then refuses
+  } catch (const CudaError&) {              // the heuristic proposed what the library then refuses
+    static_cast<void>(cudaGetLastError());  // and CUDA would tell whoever asks next
   }
   return least_s;
 }

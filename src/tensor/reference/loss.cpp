@@ -54,7 +54,7 @@ void ReferenceKernels::cross_entropy_combine(const Matrix& statistics, std::int6
       const std::int64_t row = part * tokens + token;
       const double part_sum = read(statistics, row, sum_col);
       // A part of padding alone has no maximum: -inf less -inf would be NaN.
-      if (part_sum > 0) {
+      if (part_sum != 0) {
         sum += part_sum * std::exp(read(statistics, row, maximum_col) - maximum);
       }
       target_logit += read(statistics, row, target_col);
