@@ -34,8 +34,8 @@ AdviceRequest twelve_options() {
   request.options = parse_upgrades("leave_out = [\"flash3\", \"fp8\", \"h200\", \"b200\"]", "bench",
                                    *default_upgrades())
                         ->options;
-  request.prices.engineer_day = 800;
-  request.prices.device_hour = 1.8;
+  request.prices.engineer_day = Money{800};
+  request.prices.device_hour = Money{1.8};
   request.tokens = 1.4e12;
   return request;
 }

@@ -164,8 +164,8 @@ void register_interactions(CLI::App& program, CommandResult& result) {
                    "measured runs: CSV in the schema of docs/runs.md, or a store");
   flags.add_value("--only", "TEXT", "only rows with TEXT in their id, model or source");
   flags.add_value("--stack", "NAME|PATH",
-                  "whose defaults stand for what rows leave open (default: that of the stack which "
-                  "made most of the runs, by their source, else by their device)");
+                  "whose defaults stand for what rows leave open (default: by the source of most "
+                  "rows, else by their device)");
   flags.add_value("--limit", "N", "pairs to show (default: 10)");
   flags.add_switch("--json", "print the document kumihimo.interactions/1 of docs/json.md");
 }

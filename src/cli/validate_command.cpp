@@ -41,9 +41,9 @@ void add_flags(Flags& flags) {
   flags.group("Runs and profile");
   flags.add_values("--runs", "FILE",
                    "measured runs: CSV in the schema of docs/runs.md, or a store");
-  flags.add_value("--stack", "NAME|PATH",
-                  "stack profile to predict with (default: that of the stack which made most of "
-                  "the runs, by their source, else by their device)");
+  flags.add_value(
+      "--stack", "NAME|PATH",
+      "stack profile to predict with (default: by the source of most rows, else by their device)");
   flags.add_value("--fit-on", "K",
                   "first fit the profile on K random measured rows of each group, and validate on "
                   "the others; groups of fewer than 2 K rows are pooled by sheet");

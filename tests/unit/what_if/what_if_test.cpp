@@ -53,6 +53,8 @@ TEST(WhatIfBasis, SurvivesWritingAndReading) {
     basis.profile.origin.clear();
     basis.profile.evidence.clear();
     basis.profile.spreads.clear();
+    basis.profile.sources.clear();
+    basis.cluster.price_per_device_hour.reset();
     EXPECT_EQ(read->job.model, basis.job.model);
     EXPECT_EQ(read->cluster, basis.cluster);
     EXPECT_EQ(read->profile, basis.profile);
