@@ -68,6 +68,14 @@ GroupPlacement place_group(const Cluster& cluster, std::int64_t stride, std::int
   return worst;
 }
 
+bool crosses_nodes(const Cluster& cluster, std::int64_t first, std::int64_t count,
+                   std::int64_t distance) {
+  KUMIHIMO_CHECK(cluster.devices_per_node >= 1 && distance >= 0);
+  const std::int64_t node = cluster.devices_per_node;
+  const std::int64_t furthest = std::min(first % node + count, node) - 1;  // into its node
+  return count > 0 && furthest + distance >= node;
+}
+
 Link slowest_link(const Cluster& cluster, const GroupPlacement& placement) {
   if (placement.nodes <= 1) return cluster.intra_node;
   Link link = cluster.inter_node;

@@ -29,6 +29,11 @@ struct GroupPlacement {
 GroupPlacement place_group(const Cluster& cluster, std::int64_t stride, std::int64_t size,
                            std::int64_t world_size = 0);
 
+/// Whether any of the `count` ranks from `first` on lies on another node than the rank `distance`
+/// after it. Requires distance of at least 0.
+bool crosses_nodes(const Cluster& cluster, std::int64_t first, std::int64_t count,
+                   std::int64_t distance);
+
 /// The link that bounds a collective of such a group, per member. Inside a node: intra_node. Across
 /// nodes: the latency of inter_node, and the bandwidth of a ring that enters and leaves each node
 /// once, spread over the NIC shares of the members there: inter_node.bandwidth * ranks_per_node,

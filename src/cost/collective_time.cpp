@@ -30,8 +30,9 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
     return within_node + profile.collective_s +
            (cluster.intra_node.latency_s + profile.hop_s) * steps;
   }
+  const int shares = kind == CollectiveKind::send_receive ? 1 : std::max(1, group.ranks_per_node);
   const double node_bandwidth =
-      cluster.inter_node.bandwidth * std::max(1, group.ranks_per_node) * profile.inter_node *
+      cluster.inter_node.bandwidth * shares * profile.inter_node *
       std::pow(static_cast<double>(job_nodes), -profile.inter_node_scaling) *
       std::pow(profile.congested_bandwidth, congestion(job_nodes, profile));
   const double between_nodes = moved / node_bandwidth;
@@ -40,10 +41,9 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
          (cluster.inter_node.latency_s + profile.node_hop_s) * hops + profile.hop_s * steps;
 }
 
-double message_seconds(double bytes, std::int64_t stride, const Cluster& cluster,
+double message_seconds(double bytes, bool between_nodes, const Cluster& cluster,
                        const StackProfile& profile) {
-  const GroupPlacement pair = place_group(cluster, stride, 2);
-  const Link& link = pair.nodes > 1 ? cluster.inter_node : cluster.intra_node;
+  const Link& link = between_nodes ? cluster.inter_node : cluster.intra_node;
   return bytes / (link.bandwidth * profile.point_to_point) + link.latency_s;
 }
 

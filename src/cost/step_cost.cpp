@@ -1,11 +1,13 @@
 #include "cost/step_cost.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 
 #include "base/ceil_divide.hpp"
 #include "cost/collective_time.hpp"
 #include "layout/layer_split.hpp"
+#include "layout/rank_mapping.hpp"
 #include "model/sharded_parameters.hpp"
 #include "schedule/schedule.hpp"
 
@@ -21,13 +23,27 @@ struct DataGroups {
   std::int64_t job_nodes = 1;
 };
 
-DataGroups data_groups(const ParallelLayout& layout, const Cluster& cluster) {
+DataGroups data_groups(const ParallelLayout& layout, const Cluster& cluster, std::int64_t devices) {
   const int ranks = layout.data_parallel * layout.context_parallel;
   const int shard = layout.zero_group > 0 ? layout.zero_group : ranks;
   const std::int64_t stride = layout.tensor_parallel;
-  return {place_group(cluster, stride, ranks), place_group(cluster, stride, shard),
-          place_group(cluster, stride * shard, ranks / shard), shard,
-          nodes_of(layout.devices(), cluster)};
+  return {place_group(cluster, stride, ranks, devices),
+          place_group(cluster, stride, shard, devices),
+          place_group(cluster, stride * shard, ranks / shard, devices), shard,
+          nodes_of(devices, cluster)};
+}
+
+/// Whether a virtual stage's messages to the next pass between nodes, on some of the pipelines that
+/// lie side by side. The last stage sends none.
+std::vector<bool> messages_between_nodes(const ParallelLayout& layout, const Cluster& cluster) {
+  const std::int64_t side_by_side = stride(layout, Axis::pipeline);
+  std::vector<bool> result(layout.virtual_stages(), false);
+  for (int stage = 0; stage + 1 < layout.virtual_stages(); ++stage) {
+    const int from = stage % layout.pipeline_parallel, to = (stage + 1) % layout.pipeline_parallel;
+    result[stage] = crosses_nodes(cluster, std::min(from, to) * side_by_side, side_by_side,
+                                  std::abs(to - from) * side_by_side);
+  }
+  return result;
 }
 
 /// Seconds of data-parallel communication for `parameters` of one rank.
@@ -58,6 +74,9 @@ DataCommunication data_communication(double parameters, const ParallelLayout& la
 struct RankParameters {
   std::int64_t whole = 0;
   std::int64_t shard = 0;
+  std::int64_t layers = 0;
+
+  std::int64_t outside_layers(std::int64_t per_layer) const { return whole - layers * per_layer; }
 
   void add(std::int64_t elements, std::int64_t pieces, int shard_ranks) {
     whole += pieces * elements;
@@ -115,8 +134,8 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout, con
                          .attention = layout.attention,
                          .norm = layout.norm,
                          .precision = layout.precision};
-  const LayerGroups groups{place_group(cluster, 1, layout.tensor_parallel),
-                           place_group(cluster, layout.tensor_parallel, layout.context_parallel),
+  const LayerGroups groups{placement(layout, Axis::tensor, cluster),
+                           placement(layout, Axis::context, cluster),
                            nodes_of(layout.devices(), cluster)};
   const auto piece = [&](const std::vector<Operation>& operations, Recompute recompute) {
     return piece_cost(operations, recompute, layer_input_bytes(job.model, shard),
@@ -132,28 +151,23 @@ PieceCosts piece_costs(const TrainingJob& job, const ParallelLayout& layout, con
 }
 
 StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const ParallelLayout& layout,
-                   const Cluster& cluster, const StackProfile& profile) {
+                   const Cluster& cluster, const StackProfile& profile, std::int64_t devices) {
   const int stages = layout.virtual_stages();
   const int ranks = layout.pipeline_parallel;
   const std::vector<int> layers = stage_layers(layout, job);
   const std::int64_t vocab = padded_vocab(job, layout.tensor_parallel);
   const std::int64_t per_layer = layer_parameters(job.model, layout.tensor_parallel);
-  const DataGroups groups = data_groups(layout, cluster);
+  const DataGroups groups = data_groups(layout, cluster, devices);
   const int data_ranks = layout.data_parallel * layout.context_parallel;
   const double hiding = layout.overlap_data_parallel ? profile.data_parallel_overlap : 0;
-  const std::int64_t pipeline_stride = std::int64_t{layout.tensor_parallel} * data_ranks;
-  const bool messages_between_nodes =
-      ranks > 1 && place_group(cluster, pipeline_stride, 2).nodes > 1;
-  const double stalled = messages_between_nodes
-                             ? profile.congested_message_s * congestion(groups.job_nodes, profile)
-                             : 0;
-  const bool busy = messages_between_nodes && layout.tensor_parallel > 1;
+  const std::vector<bool> between_nodes = messages_between_nodes(layout, cluster);
+  const bool some_between_nodes = std::ranges::find(between_nodes, true) != between_nodes.end();
+  const double stalled = profile.congested_message_s * congestion(groups.job_nodes, profile);
   std::optional<PieceCosts> beside;
-  if (busy) {
+  if (some_between_nodes && layout.tensor_parallel > 1) {
     beside = {beside_messages(alone.layer, profile), beside_messages(alone.embedding, profile),
               beside_messages(alone.head, profile), alone.boundary_bytes};
   }
-  const PieceCosts& pieces = beside ? *beside : alone;
 
   StepCost step;
   step.num_micro_batches = num_micro_batches(job, layout);
@@ -166,6 +180,9 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
 
   for (int stage = 0; stage < stages; ++stage) {
     ChunkCost& chunk = step.chunks[stage];
+    const bool has_messages =
+        between_nodes[stage] || (stage > 0 && between_nodes[stage - 1]);  // between nodes
+    const PieceCosts& pieces = beside && has_messages ? *beside : alone;
     const double count = layers[stage];
     chunk.forward += pieces.layer.forward.scaled(count);
     chunk.backward_input += pieces.layer.backward_input.scaled(count);
@@ -217,16 +234,14 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
       chunk.backward_input.host += passes * profile.micro_batch_s;
     }
     if (!last) {
-      const bool wraps = stage % ranks == ranks - 1;
-      chunk.message_s =
-          ranks == 1 ? 0
-                     : message_seconds(pieces.boundary_bytes,
-                                       wraps ? pipeline_stride * (ranks - 1) : pipeline_stride,
-                                       cluster, profile);
+      chunk.message_s = ranks == 1 ? 0
+                                   : message_seconds(pieces.boundary_bytes, between_nodes[stage],
+                                                     cluster, profile);
       const double blocking = (1 - profile.point_to_point_overlap) * chunk.message_s;
+      const double held_up = blocking + (between_nodes[stage] ? stalled : 0);
       for (const int end : {stage, stage + 1}) {
-        step.chunks[end].forward.pipeline_comm += blocking + stalled;
-        step.chunks[end].backward_input.pipeline_comm += blocking + stalled;
+        step.chunks[end].forward.pipeline_comm += held_up;
+        step.chunks[end].backward_input.pipeline_comm += held_up;
       }
       chunk.message_s -= blocking;
     }
@@ -240,24 +255,27 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
       expose((layout.zero_stage == 3 ? traffic.gather_s : 0) + traffic.reduce_s, hiding,
              chunk.backward_input);
     }
-    if (layout.offload.activations && host_bandwidth > 0) {
-      const double seconds = chunk.kept_bytes / host_bandwidth;
-      expose(seconds, hiding, chunk.forward, &PassTime::host_link);
-      expose(seconds, hiding, chunk.backward_input, &PassTime::host_link);
+    if (host_bandwidth > 0) {
+      const double activations_s =
+          layout.offload.activations ? chunk.kept_bytes / host_bandwidth : 0;
+      const double weights_s =
+          layout.offload.weights
+              ? static_cast<double>(parameters) * element_bytes(layout.precision) /
+                    (layout.zero_stage == 3 ? groups.shard_ranks : 1) / host_bandwidth
+              : 0;
+      const auto copy = [&](double seconds, PassTime& pass) {
+        expose(seconds, profile.data_parallel_overlap, pass, &PassTime::host_link);
+      };
+      // The link carries as much in each direction at once: weights come as activations leave.
+      copy(std::max(activations_s, weights_s), chunk.forward);
+      copy(activations_s + weights_s, chunk.backward_input);
       // By the time that a split backward computes weight gradients, the layer has left again.
-      if (layout.schedule == ScheduleKind::zb_h1) {
-        expose(seconds, hiding, chunk.backward_weight, &PassTime::host_link);
-      }
-    }
-    if (layout.offload.weights && host_bandwidth > 0) {
-      const double seconds = static_cast<double>(parameters) * element_bytes(layout.precision) /
-                             (layout.zero_stage == 3 ? groups.shard_ranks : 1) / host_bandwidth;
-      expose(seconds, hiding, chunk.forward, &PassTime::host_link);
-      expose(seconds, hiding, chunk.backward_input, &PassTime::host_link);
+      if (layout.schedule == ScheduleKind::zb_h1) copy(activations_s, chunk.backward_weight);
     }
     finish(chunk);
     rank_parameters[stage % ranks].whole += stage_parameters.whole;
     rank_parameters[stage % ranks].shard += stage_parameters.shard;
+    rank_parameters[stage % ranks].layers += layers[stage];
   }
 
   for (int rank = 0; rank < ranks; ++rank) {
@@ -294,9 +312,11 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
     }
     const double updated = static_cast<double>(zero >= 1 ? shard : parameters);
     const double own_gradients = static_cast<double>(zero >= 2 ? shard : parameters);
-    // Gradients are cleared, measured for clipping and read; states are read and written.
-    const double bytes = 3.0 * static_cast<double>(gradient_bytes) * own_gradients +
-                         static_cast<double>(2 * state_bytes + weight_bytes) * updated;
+    // Gradients are cleared, measured for clipping and read; states are read and written. So are
+    // weights that have no master copy; those that have one are written.
+    const double bytes =
+        3.0 * static_cast<double>(gradient_bytes) * own_gradients +
+        static_cast<double>(2 * state_bytes + (master ? 1 : 2) * weight_bytes) * updated;
     cost.optimizer_s = bytes / (cluster.device.memory_bandwidth * profile.optimizer);
     if (layout.offload.optimizer && host_bandwidth > 0) {
       double copies_s = static_cast<double>(state_bytes) * updated / host_bandwidth;
@@ -310,10 +330,16 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
     states.weights = weight_bytes * (zero == 3 ? shard : parameters);
     states.gradients = gradient_bytes * (zero >= 2 ? shard : parameters);
     states.optimizer = state_bytes * (zero >= 1 ? shard : parameters);
-    if (zero == 3 || layout.offload.weights) {
-      // The layer in use and the one that is being fetched.
-      states.communication = 2.0 * static_cast<double>(weight_bytes * per_layer);
+    // Whole on the device beside what it keeps: the layer in use and the one that is on its way, and
+    // the table and the head, which are used at the ends of a pass.
+    const std::int64_t whole_layers = std::min<std::int64_t>(2, rank_parameters[rank].layers);
+    const auto whole = static_cast<double>(whole_layers * per_layer +
+                                           rank_parameters[rank].outside_layers(per_layer));
+    const bool shards = groups.shard_ranks > 1;
+    if ((zero == 3 && shards) || layout.offload.weights) {
+      states.communication += static_cast<double>(weight_bytes) * whole;
     }
+    if (zero >= 2 && shards) states.communication += static_cast<double>(gradient_bytes) * whole;
     if (layout.offload.optimizer) {
       states.host += static_cast<double>(states.optimizer);
       states.optimizer = state_bytes * offload_room(zero >= 1 ? shard : parameters);
@@ -349,7 +375,7 @@ std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<int>&
     // Chunks of a rank differ by a layer at most: a chunk in flight holds their mean.
     double in_flight_bytes = profile.activation_factor * kept * in_flight[rank] / chunks;
     if (layout.offload.activations) {
-      use.host += in_flight_bytes;
+      use.host += kept * in_flight[rank] / chunks;  // the tensors alone
       // The layer in use and the one that is being copied.
       in_flight_bytes = std::min(in_flight_bytes, 2 * profile.activation_factor * kept_of_layer);
     }

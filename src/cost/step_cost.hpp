@@ -55,8 +55,16 @@ struct StepCost {
   std::int64_t num_micro_batches = 1;
 };
 
+/// `devices`: of the job. They are layout.devices(), except where the layout's pipeline stands for
+/// a longer one.
 StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job, const ParallelLayout& layout,
-                   const Cluster& cluster, const StackProfile& profile);
+                   const Cluster& cluster, const StackProfile& profile, std::int64_t devices);
+
+inline StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job,
+                          const ParallelLayout& layout, const Cluster& cluster,
+                          const StackProfile& profile) {
+  return step_cost(pieces, job, layout, cluster, profile, layout.devices());
+}
 
 /// Peak memory of every pipeline rank, given how many micro-batch chunks it holds at once, and how
 /// many of these wait for their weight pass.

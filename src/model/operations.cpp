@@ -265,7 +265,7 @@ std::vector<Operation> embedding_operations(const TransformerShape& shape,
   const double elements = build.tokens() * build.hidden();
   // Backward scatters into the fp32 or 16-bit gradient table.
   build.elementwise("embedding", elements, 2 * build.width(), 3 * build.width(),
-                    shape.dropout ? elements : 0, 2);
+                    shape.dropout ? build.norm_tokens() * build.hidden() : 0, 2);
   build.leave_tensor_parallel("embedding reduction");
   return build.take();
 }

@@ -20,7 +20,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cluster/topology.hpp"
 #include "layout/layer_split.hpp"
 #include "layout/rank_mapping.hpp"
 #include "simulator/host_memory.hpp"
@@ -107,22 +106,18 @@ double path_through_loops(const SegmentTimes& a, const SegmentTimes& b, double r
 /// Costs of one rank of each kind, as ranks of a shorter pipeline.
 StepCost cost_of_kinds(const PieceCosts& pieces, const PipelineShape& shape, const TrainingJob& job,
                        ParallelLayout layout, const Cluster& cluster, const StackProfile& profile) {
+  const std::int64_t devices = layout.devices();
   layout.pipeline_parallel = static_cast<int>(shape.segments.size());
   layout.layer_split = shape.layers;
-  return step_cost(pieces, job, layout, cluster, profile);
+  return step_cost(pieces, job, layout, cluster, profile, devices);
 }
 
-/// Whether the last rank is as far from the first in the shorter pipeline as in the whole one: so
-/// far messages of interleaved schedules travel.
-bool wraps_alike(const PipelineShape& shape, const ParallelLayout& layout, const Cluster& cluster) {
-  if (layout.virtual_stages_per_rank == 1) return true;
-  const std::int64_t stride =
-      std::int64_t{layout.tensor_parallel} * layout.context_parallel * layout.data_parallel;
-  const auto nodes = [&](std::int64_t ranks) {
-    return place_group(cluster, stride * (ranks - 1), 2).nodes;
-  };
-  const auto kinds = static_cast<std::int64_t>(shape.segments.size());
-  return kinds == layout.pipeline_parallel || nodes(kinds) == nodes(layout.pipeline_parallel);
+/// Whether all messages of the pipeline pass between nodes, or none does, so that it is the same
+/// with a shorter one.
+bool sends_alike(const ParallelLayout& layout, const Cluster& cluster) {
+  const std::int64_t side_by_side = stride(layout, Axis::pipeline);
+  return side_by_side >= cluster.devices_per_node ||
+         side_by_side * layout.pipeline_parallel <= cluster.devices_per_node;
 }
 
 /// Whether alike ranks hold as many bytes on the host as the first of them, or each has nodes of
@@ -163,7 +158,7 @@ LayoutEstimate estimate(const PieceCosts& pieces, const PipelineShape& shape,
                         const TrainingJob& job, const ParallelLayout& layout,
                         const Cluster& cluster, const StackProfile& profile) {
   const bool whole = std::ssize(shape.segments) == layout.pipeline_parallel;
-  if (!whole && !(wraps_alike(shape, layout, cluster) && fills_hosts_alike(layout, cluster))) {
+  if (!whole && !(sends_alike(layout, cluster) && fills_hosts_alike(layout, cluster))) {
     return estimate(pieces, whole_pipeline(stage_layers(layout, job), layout.pipeline_parallel),
                     job, layout, cluster, profile);
   }

@@ -6,9 +6,11 @@
 #include <limits>
 #include <vector>
 
+#include "layout/layer_split.hpp"
 #include "layout/layout_text.hpp"
 #include "layout/rank_mapping.hpp"
 #include "model/parameters.hpp"
+#include "model/sharded_parameters.hpp"
 #include "search_cases.hpp"
 
 namespace kumihimo {
@@ -230,6 +232,57 @@ TEST(PredictionProperty, AStepIsAtLeastTheWorkOfItsBusiestRank) {
     ASSERT_GE(step, busiest * (1 - 1e-12));
     ASSERT_LE(step, everything * (1 + 1e-12));  // as if the ranks took turns
   }
+}
+
+TEST(PredictionProperty, AJobWithinANodeDoesNotDependOnTheNetworkAndAPipelineAcrossNodesDoes) {
+  SearchCases cases(113);
+  int within = 0, across = 0;
+  for (int i = 0; i < rounds; ++i) {
+    Question question(cases);
+    SCOPED_TRACE(to_text(question.layout));
+    question.request.profile.point_to_point_overlap = 0;
+    const double before = question.prediction().step_s;
+    question.request.cluster.inter_node = {1e6, 1e-2};
+    const double after = question.prediction().step_s;
+    if (question.layout.devices() <= question.request.cluster.devices_per_node) {
+      ASSERT_EQ(before, after);
+      ++within;
+    } else if (question.layout.pipeline_parallel > 1) {
+      ASSERT_GT(after, before);
+      ++across;
+    }
+  }
+  EXPECT_GT(within, 200);
+  EXPECT_GT(across, 200);
+}
+
+/// Each direction of the host link is one: what is offloaded together takes turns on it.
+TEST(PredictionProperty, AStepIsAtLeastTheBytesThatCrossTheHostLinkInOneDirection) {
+  SearchCases cases(114);
+  int bound_by_it = 0;
+  for (int i = 0; i < rounds; ++i) {
+    Question question(cases);
+    question.layout.offload = {.activations = true, .weights = true};
+    question.request.cluster.host_link_bandwidth = 1e9;
+    question.request.profile.data_parallel_overlap = 1;
+    SCOPED_TRACE(to_text(question.layout));
+    const StepCost cost = question.cost();
+    const double bandwidth = 1e9 * question.request.profile.host_link;
+    const std::vector<int> layers = stage_layers(question.layout, question.request.job);
+    const double per_layer = static_cast<double>(
+        layer_parameters(question.request.job.model, question.layout.tensor_parallel));
+    const int shards = question.layout.zero_stage < 3 ? 1
+                       : question.layout.zero_group > 0
+                           ? question.layout.zero_group
+                           : question.layout.data_parallel * question.layout.context_parallel;
+    for (std::size_t stage = 0; stage < cost.chunks.size(); ++stage) {
+      const double weights = 2 * layers[stage] * per_layer / shards;
+      const double in_s = (cost.chunks[stage].kept_bytes + weights) / bandwidth;
+      ASSERT_GE(cost.chunks[stage].backward_input.total(), in_s * (1 - 1e-12));
+      bound_by_it += cost.chunks[stage].backward_input.host_link > 0;
+    }
+  }
+  EXPECT_GT(bound_by_it, 1000);
 }
 
 /// Copies of offloaded states and gathering of weights that hide make a step shorter, by no more

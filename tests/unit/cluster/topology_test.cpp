@@ -104,6 +104,24 @@ TEST(PlaceGroup, refuses_nonsense_as_a_programming_error) {
   EXPECT_THROW(place_group(cluster_of(8), 1, std::int64_t{1} << 40), InvariantError);
 }
 
+TEST(CrossesNodes, equals_asking_every_rank) {
+  for (int node = 1; node <= 9; ++node) {
+    for (int first = 0; first <= 20; ++first) {
+      for (int count = 0; count <= 12; ++count) {
+        for (int distance = 0; distance <= 12; ++distance) {
+          bool expected = false;
+          for (int rank = first; rank < first + count; ++rank) {
+            expected = expected || rank / node != (rank + distance) / node;
+          }
+          EXPECT_EQ(crosses_nodes(cluster_of(node), first, count, distance), expected)
+              << node << " devices a node, ranks " << first << " + " << count << ", " << distance
+              << " on";
+        }
+      }
+    }
+  }
+}
+
 TEST(SlowestLink, inside_a_node_is_the_intra_node_link) {
   const Cluster cluster = cluster_of(8);
   EXPECT_EQ(slowest_link(cluster, {8, 8, 1}), cluster.intra_node);

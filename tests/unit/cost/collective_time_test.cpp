@@ -148,11 +148,19 @@ TEST(MessageSeconds, TakeTheLinkBetweenTheTwoRanks) {
   cluster.inter_node.latency_s = 0.5;
   StackProfile profile = ideal_profile();
   profile.point_to_point = 0.5;
-  EXPECT_DOUBLE_EQ(message_seconds(1e9, 1, cluster, profile), 0.25 + 1e9 / (0.5 * 10e9));
-  EXPECT_DOUBLE_EQ(message_seconds(1e9, 2, cluster, profile), 0.25 + 1e9 / (0.5 * 10e9));
-  EXPECT_DOUBLE_EQ(message_seconds(1e9, 4, cluster, profile), 0.5 + 1e9 / (0.5 * 1e9));
-  // Three ranks on of four: some pair straddles two nodes, and the pipeline waits for it.
-  EXPECT_DOUBLE_EQ(message_seconds(1e9, 3, cluster, profile), 0.5 + 1e9 / (0.5 * 1e9));
+  EXPECT_DOUBLE_EQ(message_seconds(1e9, false, cluster, profile), 0.25 + 1e9 / (0.5 * 10e9));
+  EXPECT_DOUBLE_EQ(message_seconds(1e9, true, cluster, profile), 0.5 + 1e9 / (0.5 * 1e9));
+}
+
+TEST(CollectiveSeconds, BlocksThatAreSentOnLeaveANodeThroughOneShare) {
+  const Cluster cluster = round_cluster();
+  const StackProfile profile = ideal_profile();
+  const GroupPlacement placed{.ranks = 8, .ranks_per_node = 4, .nodes = 2};
+  const auto seconds = [&](CollectiveKind kind) {
+    return collective_seconds(kind, 8e9, placed, 2, cluster, profile);
+  };
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::send_receive), 8e9 / 1e9);
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_gather), 7.0 / 8 * 8e9 / (4 * 1e9));
 }
 
 }  // namespace

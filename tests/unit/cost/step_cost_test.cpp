@@ -276,10 +276,10 @@ TEST(StepCost, TheOptimizerIsBoundByMemory) {
   const double bytes = (3 * 4 + 2 * 12 + 2) * step.weights();
   EXPECT_DOUBLE_EQ(step.cost().ranks[0].optimizer_s, bytes / (0.5 * 1e11));
 
-  // fp32 weights are their own master copy.
+  // fp32 weights are their own master copy: read and written.
   step.layout.precision = Precision::fp32;
   EXPECT_DOUBLE_EQ(step.cost().ranks[0].optimizer_s,
-                   (3 * 4 + 2 * 8 + 4) * step.weights() / (0.5 * 1e11));
+                   (3 * 4 + 2 * 8 + 2 * 4) * step.weights() / (0.5 * 1e11));
 }
 
 TEST(StepCost, OffloadedStatesCrossTheHostLink) {
