@@ -330,9 +330,9 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
     states.weights = weight_bytes * (zero == 3 ? shard : parameters);
     states.gradients = gradient_bytes * (zero >= 2 ? shard : parameters);
     states.optimizer = state_bytes * (zero >= 1 ? shard : parameters);
-    // Whole on the device beside what it keeps: the layer in use and the one that is on its way, and
-    // the table and the head, which are used at the ends of a pass.
-    const std::int64_t whole_layers = std::min<std::int64_t>(2, rank_parameters[rank].layers);
+    // Whole on the device beside what it keeps: the layer in use and the one that is on its way,
+    // and the table and the head, which are used at the ends of a pass.
+    const std::int64_t whole_layers = rank_parameters[rank].layers > 0 ? 2 : 0;
     const auto whole = static_cast<double>(whole_layers * per_layer +
                                            rank_parameters[rank].outside_layers(per_layer));
     const bool shards = groups.shard_ranks > 1;
