@@ -23,11 +23,6 @@ AdviceGoal read_goal(const Flags& flags, Errors& faults) {
   return AdviceGoal::speed;
 }
 
-/// A price given by flag counts where the file of options states none.
-std::optional<Money> device_price(const Prices& prices, const Cluster& cluster) {
-  return prices.device_hour ? prices.device_hour : cluster.price_per_device_hour;
-}
-
 }  // namespace
 
 void add_language_flag(Flags& flags) {
@@ -101,7 +96,6 @@ std::optional<AdviseQuestion> read_advise_question(const Flags& flags, Errors& f
   request.current = *layout;
   request.options = upgrades->options;
   request.prices = upgrades->prices;
-  request.prices.device_hour = device_price(upgrades->prices, planned->cluster);
   request.goal = goal;
   for (std::size_t i = 0; i < request.options.size(); ++i) {
     if (fp8 && !fp8->within_tolerance && opens_fp8(request.options[i])) {

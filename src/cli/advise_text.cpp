@@ -18,6 +18,11 @@ namespace {
 constexpr std::size_t most_interactions = 5;
 constexpr double worth_naming = 0.002;
 
+/// Requires a currency: an amount that is not 0 has one.
+std::string money(double amount, const AdviceRequest& request) {
+  return short_money({amount, currency_of(request).value()});
+}
+
 class AdviceWriter {
  public:
   AdviceWriter(const AdviseQuestion& question, const Advice& advice, Language language,
@@ -28,10 +33,6 @@ class AdviceWriter {
 
  private:
   const AdviceRequest& request() const { return question_.request; }
-  /// Requires a currency: an amount that is not 0 has one.
-  std::string money(double amount) const {
-    return short_money({amount, currency_of(request()).value()});
-  }
   bool is_about_cost() const { return request().goal == AdviceGoal::cost; }
 
   template <class... Values>
@@ -98,15 +99,9 @@ class AdviceWriter {
   }
 
   std::string money_text(const AdviceStep& step) const {
-    std::vector<std::string> parts{step.cost > 0 ? say("advise.cost", money(step.cost))
-                                                 : say("advise.free")};
-    if (step.payback && step.cost > 0) {
-      parts.push_back(step.payback->break_even_s
-                          ? say("advise.break_even", format_seconds(*step.payback->break_even_s))
-                          : say("advise.no_break_even"));
-    }
+    std::vector<std::string> parts = cost_parts(step, request(), language_);
     if (step.payback && step.payback->money_saved && *step.payback->money_saved > 0) {
-      parts.push_back(say("advise.money_saved", money(*step.payback->money_saved)));
+      parts.push_back(say("advise.money_saved", money(*step.payback->money_saved, request())));
       if (*step.payback->money_saved < step.cost) parts.push_back(say("advise.not_in_run"));
     }
     return joined(parts);
@@ -270,6 +265,19 @@ std::string fp8_note(const AdviseQuestion& question, Language language) {
 }
 
 }  // namespace
+
+std::vector<std::string> cost_parts(const AdviceStep& step, const AdviceRequest& request,
+                                    Language language) {
+  if (step.cost <= 0) return {text_of(language, "advise.free")};
+  std::vector<std::string> parts{text_of(language, "advise.cost", money(step.cost, request))};
+  if (step.payback) {
+    parts.push_back(
+        step.payback->break_even_s
+            ? text_of(language, "advise.break_even", format_seconds(*step.payback->break_even_s))
+            : text_of(language, "advise.no_break_even"));
+  }
+  return parts;
+}
 
 std::string option_names(const std::vector<std::size_t>& options, const AdviceRequest& request,
                          Language language) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "advise/advice.hpp"
 #include "cli/advise_options.hpp"
@@ -13,6 +14,10 @@ namespace kumihimo {
 /// option alone, who gained what, and how good the order is.
 std::string advise_text(const AdviseQuestion& question, const Advice& advice, Language language,
                         const Terminal& terminal);
+
+/// "costs 250 k USD", and after how long that has paid, in sentences of their own.
+std::vector<std::string> cost_parts(const AdviceStep& step, const AdviceRequest& request,
+                                    Language language);
 
 /// "recompute with flash2".
 std::string option_names(const std::vector<std::size_t>& options, const AdviceRequest& request,

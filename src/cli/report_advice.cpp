@@ -1,7 +1,7 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "advise/currency.hpp"
 #include "base/files.hpp"
 #include "base/number_text.hpp"
 #include "cli/advise_text.hpp"
@@ -23,20 +23,6 @@ std::string trial_text(const AdviceStep& step, Language language) {
   return text_of(language, "advise.trial_text", step.trial.measurements.size(),
                  step.trial.measurements.front().steps, devices, step.trial.device_hours,
                  signed_percent(step.trial.expected_gain));
-}
-
-/// `currency`: of an amount that is not 0.
-std::string cost_text(const AdviceStep& step, std::optional<Currency> currency, Language language) {
-  std::string text =
-      step.cost > 0 ? text_of(language, "advise.cost", short_money({step.cost, currency.value()}))
-                    : text_of(language, "advise.free");
-  if (step.payback && step.cost > 0) {
-    text +=
-        "; " + (step.payback->break_even_s ? text_of(language, "advise.break_even",
-                                                     format_seconds(*step.payback->break_even_s))
-                                           : text_of(language, "advise.no_break_even"));
-  }
-  return text;
 }
 
 std::string gain_text(const AdviceStep& step, Language language) {
@@ -64,7 +50,9 @@ void add_advice(const AdviseQuestion& question, const Advice& advice, ReportCont
                   std::string(translated(language, request.options[option].description));
     }
     own.gain = gain_text(step, language);
-    if (advice.by_cost) own.cost = cost_text(step, currency_of(request), language);
+    if (advice.by_cost) {
+      own.cost = fmt::format("{}", fmt::join(cost_parts(step, request, language), "; "));
+    }
     own.layout = to_text(step.after.ranked.layout);
     own.trial = trial_text(step, language);
     own.mfu_before = step.before.ranked.prediction.mfu;

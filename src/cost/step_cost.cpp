@@ -24,13 +24,12 @@ struct DataGroups {
 };
 
 DataGroups data_groups(const ParallelLayout& layout, const Cluster& cluster, std::int64_t devices) {
-  const int ranks = layout.data_parallel * layout.context_parallel;
-  const int shard = layout.zero_group > 0 ? layout.zero_group : ranks;
-  const std::int64_t stride = layout.tensor_parallel;
-  return {place_group(cluster, stride, ranks, devices),
-          place_group(cluster, stride, shard, devices),
-          place_group(cluster, stride * shard, ranks / shard, devices), shard,
-          nodes_of(devices, cluster)};
+  const auto place = [&](const RankGroup& group) {
+    return place_group(cluster, group.stride, group.size, devices);
+  };
+  const RankGroup shard = zero_shard_group(layout);
+  return {place(gradient_group(layout)), place(shard), place(zero_replica_group(layout)),
+          static_cast<int>(shard.size), nodes_of(devices, cluster)};
 }
 
 /// Whether a virtual stage's messages to the next pass between nodes, on some of the pipelines that
@@ -180,9 +179,9 @@ StepCost step_cost(const PieceCosts& alone, const TrainingJob& job, const Parall
 
   for (int stage = 0; stage < stages; ++stage) {
     ChunkCost& chunk = step.chunks[stage];
-    const bool has_messages =
-        between_nodes[stage] || (stage > 0 && between_nodes[stage - 1]);  // between nodes
-    const PieceCosts& pieces = beside && has_messages ? *beside : alone;
+    const bool reaches_other_nodes =
+        between_nodes[stage] || (stage > 0 && between_nodes[stage - 1]);
+    const PieceCosts& pieces = beside && reaches_other_nodes ? *beside : alone;
     const double count = layers[stage];
     chunk.forward += pieces.layer.forward.scaled(count);
     chunk.backward_input += pieces.layer.backward_input.scaled(count);
