@@ -222,6 +222,17 @@ TEST(Plan, IsPlainWhenPiped) {
   EXPECT_EQ(plan.err, "");
 }
 
+TEST(Report, RefusesAPlanWhoseKeysStandTwiceOrThatGoesOn) {
+  const std::string path = ::testing::TempDir() + "twice.json";
+  const std::string plan = run(job("plan", {"--json"})).out;
+  std::ofstream(path) << plan << '\0' << plan;
+  EXPECT_THAT(run({"report", path}).err, HasSubstr("twice.json: is not valid JSON: see line "));
+  std::ofstream(path) << "{\"job\": {}," << plan.substr(1);
+  const Outcome twice = run({"report", path});
+  EXPECT_EQ(twice.code, 2);
+  EXPECT_THAT(twice.err, HasSubstr("twice.json: job: stands there twice; keep one of the two"));
+}
+
 TEST(Plan, WritesNoCsvWhereItCannot) {
   const Outcome plan = run(job("plan", {"--csv", "/no/such/folder/plan.csv"}));
   EXPECT_EQ(plan.code, 4);
