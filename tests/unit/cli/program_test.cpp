@@ -233,6 +233,13 @@ TEST(Report, RefusesAPlanWhoseKeysStandTwiceOrThatGoesOn) {
   EXPECT_THAT(twice.err, HasSubstr("twice.json: job: stands there twice; keep one of the two"));
 }
 
+TEST(Program, SizesOfAModelHaveTheLimitsOfItsFile) {
+  EXPECT_THAT(run(job("plan", {"--vocab-size", "0"})).err,
+              HasSubstr("--vocab-size: is \"0\"; give a whole number from 1 to 100000000\n"));
+  EXPECT_THAT(run(job("plan", {"--layers", "10001"})).err,
+              HasSubstr("--layers: is \"10001\"; give a whole number from 1 to 10000\n"));
+}
+
 TEST(Plan, WritesNoCsvWhereItCannot) {
   const Outcome plan = run(job("plan", {"--csv", "/no/such/folder/plan.csv"}));
   EXPECT_EQ(plan.code, 4);
