@@ -83,6 +83,7 @@ std::optional<AdviseQuestion> read_advise_question(const Flags& flags, Errors& f
   request.micro_batch_size = degrees("--micro-batch-size");
   request.tokens = read_tokens(flags, faults);
   const auto planned = read_job(flags, faults, devices);
+  if (planned) judge_tokens(request.tokens, planned->job, faults);
   if (!planned || !upgrades || !faults.empty()) return std::nullopt;
 
   question.planned = *planned;

@@ -46,6 +46,7 @@ std::optional<Plan> read_plan(const Flags& flags, Errors& faults) {
   const auto threads = flags.whole("--threads", 1, most_threads, faults);
   flags.text("--csv", faults);
   const auto planned = read_job(flags, faults);
+  if (planned) judge_tokens(constraints.tokens, planned->job, faults);
   if (!planned || !faults.empty()) return std::nullopt;
 
   Plan plan;

@@ -222,6 +222,25 @@ TEST(Plan, IsPlainWhenPiped) {
   EXPECT_EQ(plan.err, "");
 }
 
+TEST(Plan, RefusesTokensThatCannotBeMeant) {
+  for (const char* tokens : {"1.4", "0.5", "2.5e0"}) {
+    const Outcome plan = run(job("plan", {"--tokens", tokens}));
+    EXPECT_EQ(plan.code, 2) << tokens;
+    EXPECT_THAT(plan.err, HasSubstr("--tokens: is \"" + std::string(tokens) +
+                                    "\"; give a whole number, or write "));
+  }
+  EXPECT_THAT(run(job("plan", {"--tokens", "1.4"})).err,
+              HasSubstr("or write 1.4T for 1.4 trillion"));
+  // 64 sequences of 2,048 tokens are a step.
+  const Outcome few = run(job("plan", {"--tokens", "15", "--seq-length", "2048"}));
+  EXPECT_EQ(few.code, 2);
+  EXPECT_THAT(few.err, HasSubstr("--tokens: is 15, less than the 131,072 of one step; give those "
+                                 "of the whole training, such as 1.4T"));
+  EXPECT_EQ(run(job("plan", {"--tokens", "131072", "--seq-length", "2048"})).code, 0);
+  EXPECT_EQ(run(job("plan", {"--tokens", "2e12"})).code, 0);
+  EXPECT_THAT(run(job("plan", {"--tokens", "0"})).err, HasSubstr("write it like 300B or 1.5T"));
+}
+
 TEST(Report, RefusesAPlanWhoseKeysStandTwiceOrThatGoesOn) {
   const std::string path = ::testing::TempDir() + "twice.json";
   const std::string plan = run(job("plan", {"--json"})).out;
