@@ -52,7 +52,7 @@ void add_advice(const AdviseQuestion& question, const Advice& advice, ReportCont
     }
     own.gain = gain_text(step, language);
     if (advice.by_cost) {
-      own.cost = fmt::format("{}", fmt::join(cost_parts(step, request, language), "; "));
+      own.cost = fmt::format("{}", fmt::join(cost_parts(step, advice, language), "; "));
     }
     own.layout = to_text(step.after.ranked.layout);
     own.trial = trial_text(step, language);

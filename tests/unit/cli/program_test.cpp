@@ -312,6 +312,25 @@ TEST(Explain, PartsAddUpToThePredictedStep) {
   }
 }
 
+TEST(Advise, TwoPricesOfADeviceHourMustAgree) {
+  const std::vector<std::string> flags{"--current", "tp=4 pp=2 micro-batch=1", "--options",
+                                       inputs + "upgrades.toml", "--price"};
+  const auto with_price = [&](const char* price, const char* json) {
+    std::vector<std::string> more = flags;
+    more.emplace_back(price);
+    if (*json != 0) more.emplace_back(json);
+    return run(job("advise", more));
+  };
+  for (const char* json : {"", "--json"}) {
+    const Outcome other = with_price("3USD", json);
+    EXPECT_EQ(other.code, 2);
+    EXPECT_EQ(other.out, "");
+    EXPECT_THAT(other.err, HasSubstr("--price: is 3USD, but the file of --options states "
+                                     "price_per_device_hour 2USD; keep one of the two"));
+  }
+  EXPECT_EQ(with_price("2USD", "").code, 0);
+}
+
 TEST(Explain, ReportsEveryFaultOfALayout) {
   const Outcome bad = run(job("explain", {"--layout", "tp=3 dp=2 micro-batch=3", "--gpus", "8"}));
   EXPECT_EQ(bad.code, 2);
