@@ -241,6 +241,13 @@ TEST(Plan, RefusesTokensThatCannotBeMeant) {
   EXPECT_THAT(run(job("plan", {"--tokens", "0"})).err, HasSubstr("write it like 300B or 1.5T"));
 }
 
+TEST(Plan, SaysThatAShardingGroupSuitsNoLayout) {
+  const Outcome plan = run(job("plan", {"--gpus", "8", "--zero-group", "3"}));
+  EXPECT_EQ(plan.code, 2);
+  EXPECT_THAT(plan.err, HasSubstr("--zero-group: 3 divides dp x cp of no layout; give one of 2, 4, "
+                                  "8, or 0 for all of dp x cp"));
+}
+
 TEST(Report, RefusesAPlanWhoseKeysStandTwiceOrThatGoesOn) {
   const std::string path = ::testing::TempDir() + "twice.json";
   const std::string plan = run(job("plan", {"--json"})).out;

@@ -73,6 +73,23 @@ TEST(Constraints, WhatNoLayoutCanHaveIsAFaultOfItsFlag) {
               ElementsAre(StartsWith("--tp, --dp: ")));
 }
 
+TEST(Constraints, AShardingGroupMustDivideTheRanksOfSomeLayout) {
+  EXPECT_THAT(judged({.zero_group = {3}}),
+              ElementsAre("--zero-group: 3 divides dp x cp of no layout"));
+  EXPECT_THAT(judged({.zero_group = {3, 5}}),
+              ElementsAre("--zero-group: 3, 5 divides dp x cp of no layout"));
+  EXPECT_THAT(judged({.zero_group = {3, 8}}), IsEmpty());
+  EXPECT_THAT(judged({.zero_group = {0}}), IsEmpty());
+  EXPECT_THAT(judged({.zero_stage = {0}, .zero_group = {3}}), IsEmpty()) << "nothing is sharded";
+
+  Errors faults;
+  Constraints wanted{.tensor_parallel = {8}, .pipeline_parallel = {2}, .zero_group = {8}};
+  const SearchRequest request = constrained(wanted, faults);  // 64 / 8 / 2 = 4 replicas
+  judge_constraints(request, wanted, faults);
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].fix, "give one of 2, 4, or 0 for all of dp x cp");
+}
+
 TEST(Constraints, GradientsOverlapAndShardingGroupsCanBeChosen) {
   Errors faults;
   Constraints wanted;
