@@ -52,7 +52,7 @@ struct Question {
 
 /// What the flags ask about; nothing if there is a fault.
 std::optional<Question> read_question(const Flags& flags, Errors& faults) {
-  flags.text("--trace", faults);
+  flags.output_path("--trace", faults);
   const auto stated = flags.text("--layout", faults);
   std::optional<std::int64_t> devices;
   if (stated) devices = devices_stated(*stated, faults);

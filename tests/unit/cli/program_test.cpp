@@ -248,6 +248,38 @@ TEST(Plan, SaysThatAShardingGroupSuitsNoLayout) {
                                   "8, or 0 for all of dp x cp"));
 }
 
+TEST(Program, ChecksOutputPathsBeforeTheWork) {
+  const std::string missing = "/no/such/folder/file.toml", folder = ::testing::TempDir();
+  const std::vector<std::vector<std::string>> commands{
+      job("plan", {"--csv"}),
+      job("explain", {"--layout", "tp=2", "--trace"}),
+      job("report", {"--out"}),
+      {"validate", "--runs", inputs + "runs.csv", "--predictions"},
+      {"calibrate", "--from", inputs + "runs.csv", "--base", "uncalibrated", "--out"},
+      {"calibrate", "--measure", "--model", "llama-tiny", "--cluster-out", folder + "c.toml",
+       "--out"},
+      {"train", "--model", "llama-tiny", "--steps", "1", "--trace"}};
+  for (std::vector<std::string> command : commands) {
+    const std::string flag = command.back();
+    command.push_back(missing);
+    const Outcome nowhere = run(command);
+    EXPECT_EQ(nowhere.code, 2) << command[0];
+    EXPECT_EQ(nowhere.out, "") << command[0];
+    EXPECT_THAT(nowhere.err, HasSubstr(flag + ": " + missing +
+                                       ": cannot be written: No such file or directory; give a "
+                                       "path in a folder that exists"));
+    command.back() = folder;
+    const Outcome directory = run(command);
+    EXPECT_EQ(directory.code, 2) << command[0];
+    EXPECT_EQ(directory.out, "") << command[0];
+    EXPECT_THAT(directory.err, HasSubstr(flag + ": " + folder + ": is a directory; give the path"));
+  }
+  const Outcome save =
+      run({"train", "--model", "llama-tiny", "--steps", "1", "--save", inputs + "runs.csv/states"});
+  EXPECT_EQ(save.code, 2);
+  EXPECT_THAT(save.err, HasSubstr("--save: " + inputs + "runs.csv/states: cannot be written into"));
+}
+
 TEST(Report, RefusesAPlanWhoseKeysStandTwiceOrThatGoesOn) {
   const std::string path = ::testing::TempDir() + "twice.json";
   const std::string plan = run(job("plan", {"--json"})).out;
@@ -259,17 +291,17 @@ TEST(Report, RefusesAPlanWhoseKeysStandTwiceOrThatGoesOn) {
   EXPECT_THAT(twice.err, HasSubstr("twice.json: job: stands there twice; keep one of the two"));
 }
 
+TEST(Plan, SaysThatItsCsvFoundNoRoom) {
+  const Outcome plan = run(job("plan", {"--csv", "/dev/full"}));
+  EXPECT_EQ(plan.code, 4);
+  EXPECT_THAT(plan.err, HasSubstr("/dev/full: cannot be written"));
+}
+
 TEST(Program, SizesOfAModelHaveTheLimitsOfItsFile) {
   EXPECT_THAT(run(job("plan", {"--vocab-size", "0"})).err,
               HasSubstr("--vocab-size: is \"0\"; give a whole number from 1 to 100000000\n"));
   EXPECT_THAT(run(job("plan", {"--layers", "10001"})).err,
               HasSubstr("--layers: is \"10001\"; give a whole number from 1 to 10000\n"));
-}
-
-TEST(Plan, WritesNoCsvWhereItCannot) {
-  const Outcome plan = run(job("plan", {"--csv", "/no/such/folder/plan.csv"}));
-  EXPECT_EQ(plan.code, 4);
-  EXPECT_THAT(plan.err, HasSubstr("/no/such/folder/plan.csv"));
 }
 
 TEST(Explain, WithoutALayoutTakesTheOneThatPlanRanksFirst) {
