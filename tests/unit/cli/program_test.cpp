@@ -10,6 +10,7 @@
 
 #include "cli/version.hpp"
 #include "support/program_runs.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace kumihimo {
 namespace {
@@ -349,6 +350,31 @@ TEST(Explain, PartsAddUpToThePredictedStep) {
     const double step_s = document["predicted"]["step_time_s"];
     EXPECT_NEAR(sum, step_s, 1e-9 * step_s) << layout;
   }
+}
+
+TEST(Explain, RefusesATraceThatNobodyCanOpen) {
+  const testing::ScratchFolder folder;
+  const std::string path = folder.file("trace.json");
+  const std::vector<std::string> flags{"--gpus",  "1",  "--layout",           "micro-batch=1",
+                                       "--trace", path, "--global-batch-size"};
+  const auto arguments = [&](const char* batch) {
+    std::vector<std::string> all{"explain",
+                                 "--model",
+                                 inputs + "small-llama.json",
+                                 "--cluster",
+                                 inputs + "two-nodes.toml",
+                                 "--stack",
+                                 inputs + "stack.toml"};
+    all.insert(all.end(), flags.begin(), flags.end());
+    all.emplace_back(batch);
+    return all;
+  };
+  const Outcome refused = run(arguments("100001"));
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("--trace: would hold 200,002 passes, more than the 200,000"));
+  EXPECT_FALSE(std::ifstream(path));
+  EXPECT_NE(run(arguments("1000")).code, 2);
+  EXPECT_TRUE(std::ifstream(path));
 }
 
 TEST(Advise, TwoPricesOfADeviceHourMustAgree) {
