@@ -50,13 +50,17 @@ class ValueJudge {
              const std::vector<Value>& wanted) {
     Errors found;
     for (const Value& value : wanted) {
-      ParallelLayout probe;
-      probe.precision = request_.space.precision.front();
-      probe.*knob = value;
-      const Errors all = kumihimo::faults(probe, request_.job, request_.cluster, probe.devices());
-      const auto fault = std::ranges::find(all, setting, &Error::where);
-      if (fault == all.end()) return;
-      found.push_back({std::string(flag), fault->what, fault->fix});
+      for (const Precision precision : request_.space.precision) {
+        ParallelLayout probe;
+        probe.precision = precision;
+        probe.*knob = value;
+        const Errors all = kumihimo::faults(probe, request_.job, request_.cluster, probe.devices());
+        const auto fault = std::ranges::find(all, setting, &Error::where);
+        if (fault == all.end()) return;
+        if (precision == request_.space.precision.front()) {
+          found.push_back({std::string(flag), fault->what, fault->fix});
+        }
+      }
     }
     faults_.insert(faults_.end(), found.begin(), found.end());
   }
@@ -144,14 +148,17 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
   narrow(space.sequence_parallel, wanted.sequence_parallel);
   narrow(space.zero_stage, wanted.zero_stage);
   narrow(space.zero_group, wanted.zero_group);
-  narrow(space.attention, wanted.attention);
   narrow(space.norm, wanted.norm);
   narrow(space.precision, wanted.precision);
-  // A stack's 16-bit gradients do not go with every precision.
+  // A stack's 16-bit gradients and its kernels do not go with every precision.
   space.gradient_dtype.clear();
+  space.attention.clear();
   for (const Precision precision : space.precision) {
     space.gradient_dtype.push_back(default_gradient_dtype(precision, request.profile));
+    space.attention.push_back(default_attention(request.cluster.device, request.profile, precision,
+                                                request.job.model.head_dim));
   }
+  narrow(space.attention, wanted.attention);
   narrow(space.gradient_dtype, wanted.gradient_dtype);
   narrow(space.overlap_data_parallel, wanted.overlap_data_parallel);
   narrow(space.overlap_tensor_parallel, wanted.overlap_tensor_parallel);
