@@ -51,7 +51,7 @@ function(kumihimo_web_planner variable folder)
   endforeach()
   file(GLOB sources CONFIGURE_DEPENDS ${patterns})
   list(FILTER sources EXCLUDE REGEX
-       "/(base/(catalog|csv|error|files|process_identity)|model/(.*config.*|model_catalog)|cluster/(cluster_|table_|toml_).*|cost/(stack_choice|stack_profile_file)|simulator/(explain|timeline|trace.*)|search/(best_by_needs|neighbours)|what_if/controls)\\.cpp$")
+       "/(base/(catalog|csv|error|files|json_document|process_identity)|model/(.*config.*|model_catalog)|cluster/(cluster_|table_|toml_).*|cost/(stack_choice|stack_profile_file)|simulator/(explain|timeline|trace.*)|search/(best_by_needs|neighbours)|what_if/controls)\\.cpp$")
 
   set(objects "")
   foreach(source IN LISTS sources)

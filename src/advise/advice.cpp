@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "advise/currency.hpp"
 #include "advise/machines.hpp"
 #include "layout/canonical.hpp"
 #include "layout/layout_text.hpp"
@@ -22,6 +23,7 @@ class Adviser {
   Adviser(const AdviceRequest& request, OptionSet blocked)
       : request_(request), values_(request, states_costs(request)) {
     advice_.by_cost = states_costs(request);
+    advice_.currency = currency_of(request);
     for (std::size_t i = 0; i < request.options.size(); ++i) {
       if ((blocked >> i & 1) != 0) continue;
       const UpgradeOption& option = request.options[i];

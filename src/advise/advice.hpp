@@ -59,6 +59,7 @@ struct Advice {
   bool start_fits = true;
   Outcome relayout;      ///< the best layout with nothing but split and micro-batch chosen anew
   bool by_cost = false;  ///< the order is by gain per cost; false: nothing has a price, gain alone
+  std::optional<Currency> currency;  ///< of every amount; none where nothing has a price
   std::vector<OptionGain> options;   ///< in the order of the request
   std::vector<std::size_t> ordered;  ///< options that took part in the order
   std::vector<AdviceStep> steps;

@@ -72,6 +72,41 @@ bool is_unusable(const fs::path& path) {
   return path.empty() || path.native().find('\0') != std::string::npos;
 }
 
+/// Where the text for a path goes.
+struct OutputPlace {
+  fs::path file;
+  fs::path folder;             ///< of the file, for a temporary one beside it
+  std::optional<mode_t> mode;  ///< of the file that is replaced
+  bool straight = false;       ///< written to as it is: a pipe, a device, a stream of this process
+};
+
+Expected<OutputPlace> output_place(const fs::path& path) {
+  if (is_unusable(path)) return Error{"", "an empty or broken file name", "give a path"};
+  struct stat status {};
+  const bool exists = ::stat(path.c_str(), &status) == 0;
+  if (!exists && errno != ENOENT) return cannot_write(path, errno);
+  if (exists && S_ISDIR(status.st_mode)) {
+    return Error{path.string(), "is a directory", "give the path of a file in it"};
+  }
+  OutputPlace place{.file = path};
+  if (exists) place.mode = status.st_mode & 07777;
+  // /dev/stdout may lead to a regular file that this process still writes to.
+  place.straight = exists && (!S_ISREG(status.st_mode) || path.parent_path() == "/dev");
+  // A link stays a link: what it points to is replaced.
+  std::error_code ignored;
+  if (!place.straight && fs::is_symlink(path, ignored)) {
+    place.file = fs::weakly_canonical(path, ignored);
+    if (place.file.empty()) return cannot_write(path, ELOOP);
+  }
+  place.folder = place.file.has_parent_path() ? place.file.parent_path() : fs::path(".");
+  return place;
+}
+
+/// Whether this process may do `what` (W_OK, X_OK) with it; false leaves errno set.
+bool may(int what, const fs::path& path) {
+  return ::faccessat(AT_FDCWD, path.c_str(), what, AT_EACCESS) == 0;
+}
+
 /// False leaves errno set.
 bool write_all(int descriptor, std::string_view text) {
   while (!text.empty()) {
@@ -142,41 +177,44 @@ Expected<std::string> read_file(const fs::path& path, std::size_t max_bytes) {
 }
 
 Expected<fs::path> write_file_atomically(const fs::path& path, std::string_view text) {
-  if (is_unusable(path)) return Error{"", "an empty or broken file name", "give a path"};
+  const Expected<OutputPlace> place = output_place(path);
+  if (!place) return place.errors();
+  if (place->straight) return write_straight(path, text);
 
-  struct stat status {};
-  const bool exists = ::stat(path.c_str(), &status) == 0;
-  if (exists && S_ISDIR(status.st_mode)) {
-    return Error{path.string(), "is a directory", "give the path of a file in it"};
-  }
-  // /dev/stdout may lead to a regular file that this process still writes to.
-  if (exists && (!S_ISREG(status.st_mode) || path.parent_path() == "/dev")) {
-    return write_straight(path, text);
-  }
-
-  // A link stays a link: what it points to is replaced.
-  std::error_code ignored;
-  fs::path target = path;
-  if (fs::is_symlink(path, ignored)) {
-    target = fs::weakly_canonical(path, ignored);
-    if (target.empty()) return cannot_write(path, ELOOP);
-  }
-  const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
-
-  auto [file, temporary_path] = open_temporary(folder);
+  auto [file, temporary_path] = open_temporary(place->folder);
   if (!file) return cannot_write(path, errno);
   TemporaryFile temporary(std::move(temporary_path));
-  if (exists) (void)::fchmod(file.get(), status.st_mode & 07777);
+  if (place->mode) (void)::fchmod(file.get(), *place->mode);
   if (!write_all(file.get(), text) || ::fsync(file.get()) != 0 || !file.close() ||
-      ::rename(temporary.path().c_str(), target.c_str()) != 0) {
+      ::rename(temporary.path().c_str(), place->file.c_str()) != 0) {
     return cannot_write(path, errno);
   }
   temporary.keep();
 
   // The file stands; not every file system can sync a folder, and none needs to for correctness.
-  const FileDescriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const FileDescriptor directory(::open(place->folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory) (void)::fsync(directory.get());
   return path;
+}
+
+std::optional<Error> output_fault(const fs::path& path) {
+  const Expected<OutputPlace> place = output_place(path);
+  if (!place) return place.errors().front();
+  const bool writable = place->straight ? may(W_OK, path) : may(W_OK | X_OK, place->folder);
+  return writable ? std::nullopt : std::optional(cannot_write(path, errno));
+}
+
+std::optional<Error> output_folder_fault(const fs::path& folder) {
+  if (is_unusable(folder)) return Error{"", "an empty or broken folder name", "give a path"};
+  // What is there already, of the folders that lead to it.
+  std::error_code ignored;
+  fs::path there = fs::absolute(folder, ignored);
+  while (!fs::exists(fs::symlink_status(there, ignored)) && there.has_relative_path()) {
+    there = there.parent_path();
+  }
+  if (may(W_OK | X_OK, there / ".")) return std::nullopt;
+  return Error{folder.string(), "cannot be written into: " + reason(errno),
+               "give a folder that may be written, or made"};
 }
 
 }  // namespace kumihimo

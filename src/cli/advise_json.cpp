@@ -2,7 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "advise/currency.hpp"
 #include "cli/advise_text.hpp"
 #include "cli/planner_json.hpp"
 
@@ -158,14 +157,13 @@ Json advise_json(const AdviseQuestion& question, const Advice& advice, Language 
            {"within_tolerance", question.fp8->within_tolerance},
            {"emulated", question.fp8->emulated}};
   }
-  const std::optional<Currency> currency = currency_of(request);
   return {{"schema", "kumihimo.advise/1"},
           {"kind", "predicted"},
           {"language", to_string(language)},
           {"job", job_json(question.planned)},
           {"goal", request.goal == AdviceGoal::speed ? "speed" : "cost"},
           {"ranked_by", advice.by_cost ? "gain_per_cost" : "gain"},
-          {"currency", currency ? Json(to_string(*currency)) : Json()},
+          {"currency", advice.currency ? Json(to_string(*advice.currency)) : Json()},
           {"tokens", or_null(request.tokens)},
           {"fp8_evidence", std::move(fp8)},
           {"machines", std::move(machines)},

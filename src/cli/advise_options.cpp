@@ -1,5 +1,7 @@
 #include "cli/advise_options.hpp"
 
+#include <fmt/format.h>
+
 #include "advise/upgrades_file.hpp"
 #include "cli/constraint_options.hpp"
 #include "cli/stated_layout.hpp"
@@ -21,6 +23,21 @@ AdviceGoal read_goal(const Flags& flags, Errors& faults) {
   if (*goal == "cost") return AdviceGoal::cost;
   faults.push_back({"--goal", "is \"" + *goal + "\"", "give speed or cost"});
   return AdviceGoal::speed;
+}
+
+/// Two prices of today's device-hour are one too many, unless they say the same.
+void judge_price(const Flags& flags, const PlannedJob& planned, const Prices& prices,
+                 Errors& faults) {
+  const std::optional<Money>& given = planned.cluster.price_per_device_hour;
+  const std::optional<Money>& stated = prices.device_hour;
+  if (!flags.given("--price") || !stated || stated == given) return;
+  const auto text = [](const Money& money) {
+    return fmt::format("{}{}", money.amount, to_string(money.currency));
+  };
+  faults.push_back({"--price",
+                    fmt::format("is {}, but the file of --options states price_per_device_hour {}",
+                                text(*given), text(*stated)),
+                    "keep one of the two"});
 }
 
 }  // namespace
@@ -83,6 +100,8 @@ std::optional<AdviseQuestion> read_advise_question(const Flags& flags, Errors& f
   request.micro_batch_size = degrees("--micro-batch-size");
   request.tokens = read_tokens(flags, faults);
   const auto planned = read_job(flags, faults, devices);
+  if (planned) judge_tokens(request.tokens, planned->job, faults);
+  if (planned && upgrades) judge_price(flags, *planned, upgrades->prices, faults);
   if (!planned || !upgrades || !faults.empty()) return std::nullopt;
 
   question.planned = *planned;

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "advise/currency.hpp"
 #include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/job_text.hpp"
@@ -17,11 +16,6 @@ namespace {
 
 constexpr std::size_t most_interactions = 5;
 constexpr double worth_naming = 0.002;
-
-/// Requires a currency: an amount that is not 0 has one.
-std::string money(double amount, const AdviceRequest& request) {
-  return short_money({amount, currency_of(request).value()});
-}
 
 class AdviceWriter {
  public:
@@ -99,9 +93,10 @@ class AdviceWriter {
   }
 
   std::string money_text(const AdviceStep& step) const {
-    std::vector<std::string> parts = cost_parts(step, request(), language_);
+    std::vector<std::string> parts = cost_parts(step, advice_, language_);
     if (step.payback && step.payback->money_saved && *step.payback->money_saved > 0) {
-      parts.push_back(say("advise.money_saved", money(*step.payback->money_saved, request())));
+      parts.push_back(say("advise.money_saved",
+                          short_money({*step.payback->money_saved, advice_.currency.value()})));
       if (*step.payback->money_saved < step.cost) parts.push_back(say("advise.not_in_run"));
     }
     return joined(parts);
@@ -171,9 +166,9 @@ class AdviceWriter {
                 {}};
     table.columns.push_back({say("advise.share"), Align::right});
     if (advice_.by_cost) {
-      table.columns.push_back({fmt::format("{}, {}", say("advise.cost_column"),
-                                           to_string(currency_of(request()).value())),
-                               Align::right});
+      table.columns.push_back(
+          {fmt::format("{}, {}", say("advise.cost_column"), to_string(advice_.currency.value())),
+           Align::right});
     }
     table.columns.push_back({say("advise.effort"), Align::right});
     table.columns.push_back({say("advise.what")});
@@ -266,10 +261,11 @@ std::string fp8_note(const AdviseQuestion& question, Language language) {
 
 }  // namespace
 
-std::vector<std::string> cost_parts(const AdviceStep& step, const AdviceRequest& request,
+std::vector<std::string> cost_parts(const AdviceStep& step, const Advice& advice,
                                     Language language) {
   if (step.cost <= 0) return {text_of(language, "advise.free")};
-  std::vector<std::string> parts{text_of(language, "advise.cost", money(step.cost, request))};
+  std::vector<std::string> parts{
+      text_of(language, "advise.cost", short_money({step.cost, advice.currency.value()}))};
   if (step.payback) {
     parts.push_back(
         step.payback->break_even_s

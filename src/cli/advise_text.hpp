@@ -16,7 +16,7 @@ std::string advise_text(const AdviseQuestion& question, const Advice& advice, La
                         const Terminal& terminal);
 
 /// "costs 250 k USD", and after how long that has paid, in sentences of their own.
-std::vector<std::string> cost_parts(const AdviceStep& step, const AdviceRequest& request,
+std::vector<std::string> cost_parts(const AdviceStep& step, const Advice& advice,
                                     Language language);
 
 /// "recompute with flash2".

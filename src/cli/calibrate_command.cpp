@@ -90,6 +90,7 @@ std::optional<Calibration> read_calibration(const Flags& flags, Errors& faults) 
       base ? read_stack_flag(flags, "--base", "", faults) : std::optional<StackProfile>();
   calibration.out =
       flags.required_text("--out", "name the file to write: --out mine.toml", faults).value_or("");
+  if (!calibration.out.empty()) judge_output_path("--out", calibration.out, faults);
   if (!calibration.out.empty() && !calibration.out.ends_with(".toml")) {
     faults.push_back({"--out", "is \"" + calibration.out.substr(0, 60) + "\"",
                       "give it a name that ends in .toml"});

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <fmt/format.h>
 
+#include "base/shown_text.hpp"
+#include "base/units.hpp"
 #include "layout/layout_text.hpp"
 #include "layout/names.hpp"
 #include "layout/validate.hpp"
@@ -69,9 +72,25 @@ std::optional<double> read_tokens(const Flags& flags, Errors& faults) {
                         : suffix == "T" ? 1e12
                                         : 0;
   const double tokens = value * factor;
-  if (status == std::errc{} && tokens >= 1 && tokens <= 1e18) return tokens;
-  faults.push_back({"--tokens", "is \"" + *text + "\"", "write it like 300B or 1.5T"});
+  const bool counts = status == std::errc{} && tokens >= 1 && tokens <= 1e18;
+  if (counts && (!suffix.empty() || tokens == std::floor(tokens))) return tokens;
+  // Who writes 1.4 means trillions, not one token and a part of another.
+  const bool bare = status == std::errc{} && suffix.empty() && value > 0 && value <= 1e6;
+  faults.push_back({"--tokens", "is " + shown_quoted(*text),
+                    bare ? fmt::format("give a whole number, or write {0}T for {0} trillion", value)
+                         : "write it like 300B or 1.5T"});
   return std::nullopt;
+}
+
+void judge_tokens(std::optional<double> tokens, const TrainingJob& job, Errors& faults) {
+  const double of_step =
+      static_cast<double>(job.global_batch_size) * static_cast<double>(job.seq_length);
+  if (!tokens || *tokens >= of_step) return;
+  faults.push_back({"--tokens",
+                    fmt::format("is {}, less than the {} of one step",
+                                grouped(static_cast<std::int64_t>(*tokens)),
+                                grouped(static_cast<std::int64_t>(of_step))),
+                    "give those of the whole training, such as 1.4T"});
 }
 
 void add_constraint_flags(Flags& flags) {

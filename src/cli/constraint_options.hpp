@@ -22,6 +22,9 @@ void read_objective(const Flags& flags, Constraints& constraints, Errors& faults
 /// "1T", "300B", "2e12" of --tokens.
 std::optional<double> read_tokens(const Flags& flags, Errors& faults);
 
+/// Refuses fewer tokens than one step of the job trains on.
+void judge_tokens(std::optional<double> tokens, const TrainingJob& job, Errors& faults);
+
 /// The search for `planned` under `constraints`. Adds to `faults` what they make impossible.
 SearchRequest make_request(const PlannedJob& planned, const Constraints& constraints,
                            Errors& faults);

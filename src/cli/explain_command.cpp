@@ -1,12 +1,15 @@
 #include "cli/explain_command.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
+#include "base/units.hpp"
 #include "cli/constraint_options.hpp"
 #include "cli/explain_json.hpp"
 #include "cli/explain_text.hpp"
 #include "cli/json_text.hpp"
+#include "cli/progress.hpp"
 #include "cli/stated_layout.hpp"
 #include "cli/terminal.hpp"
 #include "layout/layout_text.hpp"
@@ -15,6 +18,8 @@
 
 namespace kumihimo {
 namespace {
+
+constexpr std::int64_t most_traced_passes = 200'000;
 
 constexpr std::string_view example =
     R"(  kumihimo explain --model llama-65b --cluster a100-80gb-sxm --gpus 128 \
@@ -31,18 +36,33 @@ void add_flags(Flags& flags) {
       "settings such as \"tp=2 pp=4 recompute=full\"; dp follows from --gpus, what else is "
       "left out is as the stack does it (default: the best layout)");
   flags.add_switch("--json", "print the document kumihimo.explain/1 of docs/json.md");
-  flags.add_value("--trace", "FILE", "also write the step in time to FILE, for Perfetto");
+  flags.add_value("--trace", "FILE",
+                  fmt::format("also write the step in time to FILE, for Perfetto: up to {} passes",
+                              grouped(most_traced_passes)));
 }
 
 std::optional<ParallelLayout> best_layout(const PlannedJob& planned, Errors& faults) {
   const SearchRequest request = make_request(planned, Constraints{}, faults);
   if (!faults.empty()) return std::nullopt;
   // An interruption ends the program: the best until then is not what was asked for.
-  const SearchResult result = search(request);
+  ProgressBar bar("searching", terminal_of(stderr));
+  const SearchResult result = search(
+      request, {}, [&bar](std::int64_t done, std::int64_t total) { bar.update(done, total); });
   if (!result.best.empty()) return result.best.front().layout;
   faults.push_back({"--layout", "is missing, and no layout fits this job",
                     "see `kumihimo plan`, or name a --layout"});
   return std::nullopt;
+}
+
+/// A trace of millions of passes takes gigabytes, and no viewer opens it.
+void judge_trace(const TrainingJob& job, const ParallelLayout& layout, Errors& faults) {
+  const std::int64_t passes = layout.schedule == ScheduleKind::zb_h1 ? 3 : 2;
+  const std::int64_t traced = passes * layout.virtual_stages() * num_micro_batches(job, layout);
+  if (traced <= most_traced_passes) return;
+  faults.push_back({"--trace",
+                    fmt::format("would hold {} passes, more than the {} that viewers open",
+                                grouped(traced), grouped(most_traced_passes)),
+                    "trace a smaller --global-batch-size: its step begins and ends alike"});
 }
 
 struct Question {
@@ -52,7 +72,7 @@ struct Question {
 
 /// What the flags ask about; nothing if there is a fault.
 std::optional<Question> read_question(const Flags& flags, Errors& faults) {
-  flags.text("--trace", faults);
+  flags.output_path("--trace", faults);
   const auto stated = flags.text("--layout", faults);
   std::optional<std::int64_t> devices;
   if (stated) devices = devices_stated(*stated, faults);
@@ -64,6 +84,7 @@ std::optional<Question> read_question(const Flags& flags, Errors& faults) {
   if (!layout) return std::nullopt;
   question.layout = *layout;
   faults = kumihimo::faults(*layout, planned->job, planned->cluster, planned->devices);
+  if (faults.empty() && flags.given("--trace")) judge_trace(planned->job, *layout, faults);
   if (!faults.empty()) return std::nullopt;
   return question;
 }
@@ -81,10 +102,16 @@ ExitCode write_trace(const Flags& flags, const Explanation& explanation) {
   return ExitCode::environment;
 }
 
+Expected<Explanation> explain_with_progress(const Question& question) {
+  ProgressBar bar("comparing", terminal_of(stderr));
+  return explain(question.planned, question.layout,
+                 [&bar](std::int64_t done, std::int64_t total) { bar.update(done, total); });
+}
+
 ExitCode run_explain(const Flags& flags, Errors faults) {
   const auto question = read_question(flags, faults);
   if (!question) return refuse(faults);
-  const auto explanation = explain(question->planned, question->layout);
+  const auto explanation = explain_with_progress(*question);
   if (!explanation) return refuse(explanation.errors());
   const ExitCode written = write_trace(flags, *explanation);
   const ExitCode printed =

@@ -19,22 +19,22 @@ StepCost cost_of(const PlannedJob& planned, const ParallelLayout& layout) {
 
 ExplainedNeighbour explain_neighbour(const PlannedJob& planned, Neighbour neighbour) {
   ExplainedNeighbour result{std::move(neighbour), {}};
-  if (!result.neighbour.prediction) return result;
-  const auto schedule = make_schedule(planned.job, result.neighbour.layout);
-  if (!schedule) return result;
-  const StepCost cost = cost_of(planned, result.neighbour.layout);
-  result.breakdown = break_down(cost, simulate(*schedule, cost));
+  const std::optional<Prediction>& prediction = result.neighbour.prediction;
+  if (prediction) {
+    result.breakdown = break_down(cost_of(planned, result.neighbour.layout), prediction->step_s);
+  }
   return result;
 }
 
 std::vector<ExplainedNeighbour> explain_neighbours(const PlannedJob& planned,
-                                                   const ParallelLayout& layout) {
+                                                   const ParallelLayout& layout,
+                                                   const SearchProgress& progress) {
   const SearchRequest request{.job = planned.job,
                               .cluster = planned.cluster,
                               .profile = planned.profile,
                               .devices = planned.devices};
   std::vector<ExplainedNeighbour> result;
-  for (Neighbour& neighbour : neighbours(layout, request)) {
+  for (Neighbour& neighbour : neighbours(layout, request, progress)) {
     result.push_back(explain_neighbour(planned, std::move(neighbour)));
   }
   const auto rank = [](const ExplainedNeighbour& explained) {
@@ -48,17 +48,20 @@ std::vector<ExplainedNeighbour> explain_neighbours(const PlannedJob& planned,
 
 }  // namespace
 
-Expected<Explanation> explain(const PlannedJob& planned, const ParallelLayout& layout) {
+Expected<Explanation> explain(const PlannedJob& planned, const ParallelLayout& layout,
+                              const SearchProgress& progress) {
   auto schedule = make_schedule(planned.job, layout);
   if (!schedule) return schedule.errors();
   Explanation result{.planned = planned, .layout = layout};
-  result.prediction = predict(planned.job, layout, planned.cluster, planned.profile);
+  const PieceCosts pieces = piece_costs(planned.job, layout, planned.cluster, planned.profile);
   result.schedule = *std::move(schedule);
-  result.cost = cost_of(planned, layout);
+  result.prediction =
+      predict(pieces, result.schedule, planned.job, layout, planned.cluster, planned.profile);
+  result.cost = step_cost(pieces, planned.job, layout, planned.cluster, planned.profile);
   result.played = simulate(result.schedule, result.cost, true);
-  result.breakdown = break_down(result.cost, result.played);
+  result.breakdown = break_down(result.cost, result.played.step_s);
   result.binding = binding_resource(result.breakdown);
-  result.neighbours = explain_neighbours(planned, layout);
+  result.neighbours = explain_neighbours(planned, layout, progress);
   return result;
 }
 

@@ -30,7 +30,9 @@ struct Explanation {
 };
 
 /// Takes a valid layout apart. Errors: none that a valid layout has, except from its schedule.
-Expected<Explanation> explain(const PlannedJob& planned, const ParallelLayout& layout);
+/// `progress`: of the neighbours, which take nearly all of the time.
+Expected<Explanation> explain(const PlannedJob& planned, const ParallelLayout& layout,
+                              const SearchProgress& progress = {});
 
 /// Why a neighbour is faster or slower: the parts of the step that change most, such as
 /// "pipeline bubble -1.20 s, tensor communication +310 ms".

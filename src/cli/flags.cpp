@@ -6,6 +6,7 @@
 #include <cmath>
 #include <fmt/format.h>
 
+#include "base/files.hpp"
 #include "base/shown_text.hpp"
 
 namespace kumihimo {
@@ -28,6 +29,11 @@ std::vector<std::string> parts(std::string_view text) {
     if (comma == std::string_view::npos) return result;
     text.remove_prefix(comma + 1);
   }
+}
+
+void add_fault_of_flag(std::string_view flag, const std::optional<Error>& fault, Errors& faults) {
+  if (!fault) return;
+  faults.push_back({fmt::format("{}: {}", flag, fault->where), fault->what, fault->fix});
 }
 
 }  // namespace
@@ -114,6 +120,12 @@ std::optional<std::string> Flags::required_text(std::string_view flag, std::stri
   return text(flag, faults);
 }
 
+std::optional<std::string> Flags::output_path(std::string_view flag, Errors& faults) const {
+  auto path = text(flag, faults);
+  if (path) judge_output_path(flag, *path, faults);
+  return path;
+}
+
 std::optional<std::int64_t> Flags::whole(std::string_view flag, std::int64_t least,
                                          std::int64_t most, Errors& faults) const {
   const auto given_text = text(flag, faults);
@@ -172,6 +184,14 @@ std::vector<int> Flags::whole_list(std::string_view flag, int least, int most,
     }
   }
   return values;
+}
+
+void judge_output_path(std::string_view flag, const std::string& path, Errors& faults) {
+  add_fault_of_flag(flag, output_fault(path), faults);
+}
+
+void judge_output_folder(std::string_view flag, const std::string& path, Errors& faults) {
+  add_fault_of_flag(flag, output_folder_fault(path), faults);
 }
 
 }  // namespace kumihimo

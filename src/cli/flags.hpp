@@ -42,6 +42,8 @@ class Flags {
   /// Notes a fault, with `fix`, if the flag is absent.
   std::optional<std::string> required_text(std::string_view flag, std::string_view fix,
                                            Errors& faults) const;
+  /// A file to write. What would keep it from being written is a fault here, not after the work.
+  std::optional<std::string> output_path(std::string_view flag, Errors& faults) const;
   std::optional<std::int64_t> whole(std::string_view flag, std::int64_t least, std::int64_t most,
                                     Errors& faults) const;
   std::optional<double> number(std::string_view flag, double least, double most,
@@ -63,5 +65,10 @@ class Flags {
   std::string group_ = "Options";
   std::map<std::string, CLI::Option*, std::less<>> options_;
 };
+
+/// A fault, at the flag, if the file that it names cannot be written (base/files.hpp).
+void judge_output_path(std::string_view flag, const std::string& path, Errors& faults);
+/// The same of a folder to write into.
+void judge_output_folder(std::string_view flag, const std::string& path, Errors& faults);
 
 }  // namespace kumihimo

@@ -107,6 +107,7 @@ std::optional<MeasureRequest> read_request(const Flags& flags, Errors& faults,
     *into =
         flags.required_text(flag, fmt::format("name the file to write: {} mine.toml", flag), faults)
             .value_or("");
+    if (!into->empty()) judge_output_path(flag, *into, faults);
     if (!into->empty() && !into->ends_with(".toml")) {
       faults.push_back({flag, "is \"" + into->substr(0, 60) + "\"", "give it a name in .toml"});
     }

@@ -3,23 +3,23 @@
 #include <fmt/format.h>
 
 #include "model/model_catalog.hpp"
+#include "model/validate_transformer.hpp"
 
 namespace kumihimo {
 namespace {
 
 ModelOverrides read_overrides(const Flags& flags, Errors& faults) {
-  // apply_overrides judges the values beside the model's own.
-  const auto whole = [&](std::string_view flag) {
-    return flags.whole(flag, 1, 1'000'000'000, faults);
+  const auto whole = [&](std::string_view flag, std::int64_t most) {
+    return flags.whole(flag, 1, most, faults);
   };
   ModelOverrides overrides;
-  overrides.vocab = whole(override_flags.vocab);
-  overrides.layers = whole(override_flags.layers);
-  overrides.hidden = whole(override_flags.hidden);
-  overrides.heads = whole(override_flags.heads);
-  overrides.kv_heads = whole(override_flags.kv_heads);
-  overrides.head_dim = whole(override_flags.head_dim);
-  overrides.ffn_hidden = whole(override_flags.ffn_hidden);
+  overrides.vocab = whole(override_flags.vocab, max_vocab);
+  overrides.layers = whole(override_flags.layers, max_layers);
+  overrides.hidden = whole(override_flags.hidden, max_hidden);
+  overrides.heads = whole(override_flags.heads, max_heads);
+  overrides.kv_heads = whole(override_flags.kv_heads, max_heads);
+  overrides.head_dim = whole(override_flags.head_dim, max_head_dim);
+  overrides.ffn_hidden = whole(override_flags.ffn_hidden, max_ffn_hidden);
   return overrides;
 }
 

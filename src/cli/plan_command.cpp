@@ -44,8 +44,9 @@ std::optional<Plan> read_plan(const Flags& flags, Errors& faults) {
   read_objective(flags, constraints, faults);
   const auto limit = flags.whole("--limit", 1, most_layouts, faults);
   const auto threads = flags.whole("--threads", 1, most_threads, faults);
-  flags.text("--csv", faults);
+  flags.output_path("--csv", faults);
   const auto planned = read_job(flags, faults);
+  if (planned) judge_tokens(constraints.tokens, planned->job, faults);
   if (!planned || !faults.empty()) return std::nullopt;
 
   Plan plan;

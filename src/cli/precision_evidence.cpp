@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
+#include "base/json_document.hpp"
 #include "cli/json_text.hpp"
 
 namespace kumihimo {
@@ -25,7 +26,9 @@ Expected<PrecisionEvidence> read_precision_evidence(const std::string& path) {
   const std::string fix = "give the output of `kumihimo train --compare-precision bf16,fp8 --json`";
   const Expected<std::string> text = read_file(path, largest_file);
   if (!text) return text.errors();
-  const Json document = Json::parse(*text, nullptr, false);
+  const Expected<Json> parsed = parse_json(*text, path, fix);
+  if (!parsed) return parsed.errors();
+  const Json& document = *parsed;
   if (!document.is_object() || document.value("schema", Json()) != "kumihimo.compare-precision/1") {
     return Error{path, "is no comparison of precisions", fix};
   }

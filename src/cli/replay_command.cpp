@@ -93,9 +93,9 @@ std::optional<ReplayRequest> read_request(const Flags& flags, Errors& faults) {
   return faults.empty() ? std::optional(std::move(request)) : std::nullopt;
 }
 
-/// The profile that a search on that run's cluster would start from.
-StackProfile usual_stack(const std::string& gpu_type) {
-  const auto cluster = read_cluster(gpu_type);
+/// The profile that a search on that run's cluster would start from: a store holds its own.
+StackProfile usual_stack(const MeasuredRun& run) {
+  const Expected<Cluster> cluster = run.cluster ? *run.cluster : read_cluster(run.gpu_type);
   const auto profile = read_stack_profile(cluster ? default_stack(*cluster) : "uncalibrated");
   return profile ? *profile : StackProfile{};
 }
@@ -110,7 +110,7 @@ std::vector<Prepared> prepare(const ReplayRequest& request) {
   std::map<std::string, std::vector<MeasuredRun>> by_stack;
   std::map<std::string, StackProfile> stacks;
   for (const MeasuredRun& run : request.measured) {
-    const StackProfile stack = request.stack ? *request.stack : usual_stack(run.gpu_type);
+    const StackProfile stack = request.stack ? *request.stack : usual_stack(run);
     stacks.try_emplace(stack.name, stack);
     by_stack[stack.name].push_back(run);
   }

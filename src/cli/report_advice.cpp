@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
+#include "base/json_document.hpp"
 #include "base/number_text.hpp"
 #include "cli/advise_text.hpp"
 #include "cli/json_text.hpp"
@@ -51,7 +52,7 @@ void add_advice(const AdviseQuestion& question, const Advice& advice, ReportCont
     }
     own.gain = gain_text(step, language);
     if (advice.by_cost) {
-      own.cost = fmt::format("{}", fmt::join(cost_parts(step, request, language), "; "));
+      own.cost = fmt::format("{}", fmt::join(cost_parts(step, advice, language), "; "));
     }
     own.layout = to_text(step.after.ranked.layout);
     own.trial = trial_text(step, language);
@@ -105,8 +106,12 @@ Expected<std::monostate> add_precision(const std::string& path, ReportContent& c
   if (evidence->emulated) {
     report.verdict = text_of(content.language, "advise.emulated", report.verdict);
   }
+  const std::string remedy =
+      "give the output of `kumihimo train --compare-precision bf16,fp8 --json`";
+  const auto parsed = parse_json(*text, path, remedy);
+  if (!parsed) return parsed.errors();
   try {
-    const nlohmann::json document = nlohmann::json::parse(*text);
+    const nlohmann::json& document = *parsed;
     report.first = document.at("trainings").at(0).at("precision").get<std::string>();
     report.second = document.at("trainings").at(1).at("precision").get<std::string>();
     const auto& steps = document.at("steps");
@@ -117,8 +122,7 @@ Expected<std::monostate> add_precision(const std::string& path, ReportContent& c
            steps[i].at("losses").at(1).get<double>(), steps[i].at("gap").get<double>()});
     }
   } catch (const nlohmann::json::exception& error) {
-    return Error{path, "is not such a document: " + fault_text(error),
-                 "give the output of `kumihimo train --compare-precision bf16,fp8 --json`"};
+    return Error{path, "is not such a document: " + fault_text(error), remedy};
   }
   content.precision = std::move(report);
   return std::monostate{};

@@ -103,7 +103,7 @@ ExitCode run_report(const Flags& flags, Errors faults) {
   ReportContent content;
   content.language = read_language(flags, faults);
   const Format format = read_format(flags, faults);
-  const auto out = flags.text("--out", faults);
+  const auto out = flags.output_path("--out", faults);
   const auto store = flags.text("STORE", faults);
   const bool plans = flags.given("--model") || flags.given("--cluster") || flags.given("--current");
   if (!store && !plans) {

@@ -107,9 +107,7 @@ class PlanReporter {
            {gib(static_cast<double>(use.weights)), gib(static_cast<double>(use.gradients)),
             gib(static_cast<double>(use.optimizer)), gib(use.activations), gib(use.communication),
             gib(use.workspace), gib(use.context)}});
-      const auto schedule = make_schedule(planned_.job, layout);
-      if (!schedule) continue;
-      const StepBreakdown parts = break_down(cost, simulate(*schedule, cost));
+      const StepBreakdown parts = break_down(cost, predicted.step_s);
       StackedBar bar{labels_.back(), {}};
       for (const TimePart& part : parts.parts()) {
         if (time.bars.empty()) {

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
+#include "base/json_document.hpp"
 #include "cli/json_text.hpp"
 #include "cli/report_sources.hpp"
 #include "layout/layout_text.hpp"
@@ -53,8 +54,10 @@ Expected<RankedLayout> ranked_of(const Json& ranked) {
 Expected<std::monostate> add_plan_file(const std::string& path, ReportContent& content) {
   const Expected<std::string> text = read_file(path, std::size_t{256} << 20);
   if (!text) return text.errors();
+  const Expected<Json> parsed = parse_json(*text, path, remedy);
+  if (!parsed) return parsed.errors();
   try {
-    const Json document = Json::parse(*text);
+    const Json& document = *parsed;
     if (document.at("schema") != "kumihimo.plan/1") {
       return Error{path, "has the schema " + document.at("schema").dump().substr(0, 60),
                    std::string(remedy)};

@@ -35,13 +35,17 @@ std::string stack_defaults(const std::string& text, const PlannedJob& planned) {
   const Expected<ParallelLayout> stated = parse_layout(text);
   const bool splits_layers = stated && stated->tensor_parallel > 1;
   const auto truth = [](bool value) { return value ? "true" : "false"; };
-  const Precision precision = default_precision(planned.cluster.device, planned.profile);
+  const bool states_precision = stated && states(text, "precision=bf16");
+  const Precision precision = states_precision
+                                  ? stated->precision
+                                  : default_precision(planned.cluster.device, planned.profile);
   const std::array settings{
       fmt::format("recompute={}", to_string(defaults.recompute)),
       fmt::format("sp={}", truth(splits_layers && defaults.sequence_parallel)),
       fmt::format("zero={}", defaults.zero_stage),
       fmt::format("attention={}",
-                  to_string(default_attention(planned.cluster.device, planned.profile))),
+                  to_string(default_attention(planned.cluster.device, planned.profile, precision,
+                                              planned.job.model.head_dim))),
       fmt::format("norm={}", to_string(defaults.norm)),
       fmt::format("precision={}", to_string(precision)),
       fmt::format("overlap-dp={}", truth(defaults.overlap_data_parallel)),

@@ -20,8 +20,8 @@ constexpr std::size_t most_bytes = std::size_t{64} << 20;
 
 ExitCode run_export(const Flags& flags, Errors faults) {
   const auto path = flags.required_text("STORE", "name a store", faults);
-  const auto csv = flags.text("--csv", faults);
-  const auto jsonl = flags.text("--jsonl", faults);
+  const auto csv = flags.output_path("--csv", faults);
+  const auto jsonl = flags.output_path("--jsonl", faults);
   const auto study = flags.text("--study", faults);
   if (!csv && !jsonl) {
     faults.push_back({"--csv", "is missing, and --jsonl too", "name the file to write"});

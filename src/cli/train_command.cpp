@@ -38,6 +38,12 @@ std::optional<TrainingRun> read_run(const Flags& flags, Errors& faults,
   return run ? std::optional(*std::move(run)) : std::nullopt;
 }
 
+/// What the run will write, and find out late that it cannot; for the process whose files they are.
+void judge_outputs(const TrainingRequest& request, Errors& faults) {
+  if (request.trace) judge_output_path("--trace", *request.trace, faults);
+  if (request.save) judge_output_folder("--save", request.save->folder, faults);
+}
+
 ExitCode exit_code_of(const std::exception& error) {
   return dynamic_cast<const OutOfMemory*>(&error) != nullptr ? ExitCode::does_not_fit
                                                              : ExitCode::environment;
@@ -56,7 +62,10 @@ ExitCode outcome(const TrainingEnd& end, bool says) {
 ExitCode train_here(const Flags& flags, const std::stop_token& stop, Errors faults) {
   const auto run = read_run(flags, faults);
   std::optional<PrecisionComparisonOptions> comparison;
-  if (run) comparison = read_comparison(flags, run->request, faults);
+  if (run) {
+    comparison = read_comparison(flags, run->request, faults);
+    judge_outputs(run->request, faults);
+  }
   if (!faults.empty()) return refuse(faults);
   const int ranks = static_cast<int>(run->request.options.layout.devices());
   TrainingEnd end;
@@ -97,6 +106,7 @@ ExitCode train_rank_of_job(World& world, const Flags& flags, const std::stop_tok
   Agreement agreement(world);
   const auto run = read_run(flags, faults, world.size());
   if (run) read_comparison(flags, run->request, faults);
+  if (run && world.rank() == 0) judge_outputs(run->request, faults);
   if (refused_by_any(agreement, world, faults)) return ExitCode::bad_input;
   if (!same_everywhere(agreement, world, *run)) return ExitCode::bad_input;
   std::optional<TrainingReporter> reporter;

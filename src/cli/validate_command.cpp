@@ -64,7 +64,7 @@ std::optional<Validation> read_validation(const Flags& flags, Errors& faults) {
   validation.seed = static_cast<std::uint64_t>(seed.value_or(1));
   validation.leave_one_out = flags.given("--leave-one-out");
   validation.max_mape = flags.number("--max-mape", 0, 1e6, faults);
-  validation.predictions_path = flags.text("--predictions", faults);
+  validation.predictions_path = flags.output_path("--predictions", faults);
   if (flags.given("--seed") && !flags.given("--fit-on")) {
     faults.push_back({"--seed", "is given without --fit-on", "give both, or neither"});
   }

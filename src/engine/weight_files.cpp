@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/files.hpp"
+#include "base/json_document.hpp"
 #include "engine/huggingface_files.hpp"
 #include "saved_state/state_folder.hpp"
 
@@ -27,11 +28,13 @@ constexpr std::size_t most_faults = 10;
 Expected<std::vector<fs::path>> indexed_files(const fs::path& index) {
   const Expected<std::string> text = read_file(index, largest_index);
   if (!text) return text.errors();
+  const char* const remedy = "copy or download the file again";
   const Error damaged{index.string(), "is no index of safetensors files: it lacks a weight_map",
-                      "copy or download the file again"};
-  const Json root = Json::parse(*text, nullptr, false);
-  if (!root.is_object() || !root.contains("weight_map")) return damaged;
-  const Json& map = root.at("weight_map");
+                      remedy};
+  const Expected<Json> root = parse_json(*text, index.string(), remedy);
+  if (!root) return root.errors();
+  if (!root->is_object() || !root->contains("weight_map")) return damaged;
+  const Json& map = root->at("weight_map");
   if (!map.is_object() || map.empty()) return damaged;
   std::set<fs::path> files;
   for (const auto& [tensor, file] : map.items()) {

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <span>
 
+#include "layout/attention_support.hpp"
 #include "layout/names.hpp"
 
 namespace kumihimo {
@@ -320,21 +321,35 @@ void judge_hardware(const Subject& s, Judge& judge) {
         fmt::format("{} has no stated peak on {}", to_string(l.precision), device.name),
         supported.empty() ? "state device.peak in the cluster file" : "use one of " + supported};
   });
-  // Tiled kernels for Volta stop at the first generation (CUTLASS, as xFormers uses it); the third
-  // is built on Hopper's asynchronous matrix instructions (Shah et al. 2024, arXiv:2407.08608).
-  judge.rule(l.attention != AttentionKernel::flash2 || device.architecture != "volta",
-             "flash2 on Volta", [&] {
-               return Error{"layout: attention",
-                            fmt::format("flash2 needs Ampere or later; {} is Volta", device.name),
-                            "use flash1, fused-softmax or unfused"};
-             });
-  judge.rule(l.attention != AttentionKernel::flash3 || device.architecture == "hopper",
-             "flash3 on a device other than Hopper", [&] {
+  const bool has = has_kernel(device, l.attention);
+  judge.rule(has || l.attention != AttentionKernel::flash2, "flash2 on Volta", [&] {
+    return Error{"layout: attention",
+                 fmt::format("flash2 needs Ampere or later; {} is Volta", device.name),
+                 "use flash1, fused-softmax or unfused"};
+  });
+  judge.rule(has || l.attention != AttentionKernel::flash3, "flash3 on a device other than Hopper",
+             [&] {
                return Error{"layout: attention",
                             fmt::format("flash3 needs Hopper; the architecture of {} is \"{}\"",
                                         device.name, device.architecture),
                             "use flash2, or correct device.architecture in the cluster file"};
              });
+  judge.rule(takes_precision(l.attention, l.precision), "flash3 in fp32 or tf32", [&] {
+    return Error{
+        "layout: attention",
+        fmt::format("flash3 computes in fp16, bf16 or fp8, not in {}", to_string(l.precision)),
+        "use another kernel, or precision=bf16"};
+  });
+  const std::int64_t head_dim = s.job.model.head_dim, widest = widest_head(device, l.attention);
+  judge.rule(head_dim <= widest, "heads too wide for the flash kernel", [&] {
+    const bool suits_flash2 = has_kernel(device, AttentionKernel::flash2) &&
+                              head_dim <= widest_head(device, AttentionKernel::flash2);
+    return Error{
+        "layout: attention",
+        fmt::format("{} takes heads of up to {} elements; the model's have {}",
+                    to_string(l.attention), widest, head_dim),
+        suits_flash2 ? "use flash2, fused-softmax or unfused" : "use fused-softmax or unfused"};
+  });
   judge.rule(!l.offload.any() || (s.cluster.host_memory > 0 && s.cluster.host_link_bandwidth > 0),
              "offload without host memory or host link", [&] {
                return Error{"layout: offload",

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "base/json_document.hpp"
 #include "model/config_fields.hpp"
 #include "model/validate_transformer.hpp"
 
@@ -16,6 +17,8 @@ namespace kumihimo {
 namespace {
 
 using Json = nlohmann::json;
+
+constexpr const char* remedy = "name a Hugging Face config.json";
 
 enum class Family { llama, mistral, qwen2, qwen3, gpt2, gpt_neox, mpt };
 
@@ -110,9 +113,10 @@ bool has_sliding_layers(ConfigFields& file, bool qwen, std::int64_t layers) {
   }
   bool sliding = false;
   for (const Json& type : *types) {
-    if (type == "sliding_attention") {
+    const auto* const text = type.get_ptr<const std::string*>();
+    if (text && *text == "sliding_attention") {
       sliding = true;
-    } else if (type != "full_attention") {
+    } else if (!text || *text != "full_attention") {
       file.fault("layer_types", fmt::format("holds {}, which is not modelled", show(type)),
                  "only full_attention can be planned");
       return false;
@@ -343,45 +347,17 @@ TransformerShape read_family(ConfigFields& file, Family family, ShapeKeys& keys)
   }
 }
 
-Error syntax_error(std::string_view text, std::size_t byte, std::string_view where) {
-  const std::string_view before = text.substr(0, byte > 0 ? byte - 1 : 0);
-  const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-  const std::size_t last_break = before.rfind('\n');
-  const std::size_t column =
-      before.size() - (last_break == std::string_view::npos ? 0 : last_break + 1) + 1;
-  return {std::string(where),
-          fmt::format("is not valid JSON: see line {}, column {}", line, column),
-          "name a Hugging Face config.json"};
-}
-
-/// `what`: the library's, which quotes the number: "... number overflow parsing '1e400'".
-Error overflow_error(std::string_view what, std::string_view where) {
-  const std::size_t begin = what.find('\'') + 1, end = what.rfind('\'');
-  const bool quotes = begin > 0 && end > begin && end != std::string_view::npos;
-  constexpr std::size_t longest = 60;
-  const std::string_view number =
-      quotes ? what.substr(begin, std::min(end - begin, longest)) : "a number";
-  return {std::string(where), fmt::format("holds {}, beyond what a double can hold", number),
-          "correct it, or name a Hugging Face config.json"};
-}
-
 }  // namespace
 
 Expected<TransformerShape> parse_huggingface_config(std::string_view text, std::string_view where) {
-  Json root;
-  try {
-    root = Json::parse(text);
-  } catch (const Json::parse_error& error) {
-    return syntax_error(text, error.byte, where);
-  } catch (const Json::exception& error) {
-    return overflow_error(error.what(), where);
-  }
-  if (!root.is_object())
-    return Error{std::string(where), fmt::format("holds {} instead of an object", show(root)),
-                 "name a Hugging Face config.json"};
+  const Expected<Json> root = parse_json(text, where, remedy);
+  if (!root) return root.errors();
+  if (!root->is_object())
+    return Error{std::string(where), fmt::format("holds {} instead of an object", show(*root)),
+                 remedy};
 
   Errors errors;
-  ConfigFields file(root, std::string(where), "", errors);
+  ConfigFields file(*root, std::string(where), "", errors);
   refuse_experts(file, {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"});
   file.require_off("is_encoder_decoder", "only decoders are modelled");
   const std::optional<Family> family = find_family(file);

@@ -7,12 +7,6 @@
 namespace kumihimo {
 namespace {
 
-// Like max_hidden, bounds an order of magnitude or more beyond any model.
-constexpr std::int64_t max_layers = 10'000;
-constexpr std::int64_t max_heads = 65'536;
-constexpr std::int64_t max_head_dim = max_hidden;
-constexpr std::int64_t max_ffn_hidden = 16'777'216;
-constexpr std::int64_t max_vocab = 100'000'000;
 constexpr std::int64_t max_positions = 1'000'000'000;
 constexpr double max_parameters = 1e15;
 

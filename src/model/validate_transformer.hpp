@@ -23,8 +23,13 @@ struct ShapeKeys {
   std::string_view rope_theta = "rope_theta";
 };
 
-/// Beyond any model: a larger number is a slip of the hand.
+// An order of magnitude or more beyond any model: a larger number is a slip of the hand.
+inline constexpr std::int64_t max_layers = 10'000;
 inline constexpr std::int64_t max_hidden = 1'048'576;
+inline constexpr std::int64_t max_heads = 65'536;
+inline constexpr std::int64_t max_head_dim = max_hidden;
+inline constexpr std::int64_t max_ffn_hidden = 16'777'216;
+inline constexpr std::int64_t max_vocab = 100'000'000;
 
 /// The head_dim of a model that does not state one: hidden / heads, or 0, which validate explains,
 /// where either is out of range or the quotient is not whole.

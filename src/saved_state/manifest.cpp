@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/check.hpp"
+#include "base/json_document.hpp"
 #include "saved_state/checksum.hpp"
 
 namespace kumihimo {
@@ -84,8 +85,11 @@ Expected<Manifest> parse_manifest(std::string_view text, std::string_view where)
   const auto fault = [&](std::string what) {
     return Error{std::string(where), std::move(what), ""};
   };
+  const char* const no_manifest = "is damaged: it is not the JSON of a manifest";
+  const Expected<Json> parsed = parse_json(text, where, "");
+  if (!parsed) return fault(no_manifest);
   try {
-    const Json root = Json::parse(text);
+    const Json& root = *parsed;
     const std::string stated = root.at("schema").get<std::string>();
     if (stated != schema) {
       return Error{
@@ -100,7 +104,7 @@ Expected<Manifest> parse_manifest(std::string_view text, std::string_view where)
     if (!manifest) return fault("is damaged: it holds a value that no manifest has");
     return *std::move(manifest);
   } catch (const Json::exception&) {
-    return fault("is damaged: it is not the JSON of a manifest");
+    return fault(no_manifest);
   }
 }
 

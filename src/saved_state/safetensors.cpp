@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "base/json_document.hpp"
 #include "base/units.hpp"
 
 namespace kumihimo {
@@ -127,8 +128,13 @@ class HeaderReader {
   }
 
   Expected<SafetensorsHeader> read(std::string_view text) {
-    const Json root = parse(text);
-    for (const auto& [name, value] : root.items()) {
+    const Expected<Json> root = parse_json(text, fmt::format("{}: header", where_), copy_again);
+    if (!root) return root.errors();
+    if (!root->is_object()) {
+      return Error{std::string(where_), "has a header that is no JSON object",
+                   "check that this is a safetensors file"};
+    }
+    for (const auto& [name, value] : root->items()) {
       if (faults_.size() >= most_faults) break;
       if (name == metadata_key) {
         read_metadata(value);
@@ -148,31 +154,6 @@ class HeaderReader {
   void tensor_fault(const std::string& name, std::string what, const char* fix = copy_again) {
     faults_.push_back(
         {fmt::format("{}: tensor {}", where_, printable(name)), std::move(what), fix});
-  }
-
-  /// An empty object after a fault.
-  Json parse(std::string_view text) {
-    // The library keeps the last of equal names: they must be seen while it parses.
-    std::set<std::string> names;
-    const auto see_names = [&](int depth, Json::parse_event_t event, Json& parsed) {
-      if (event == Json::parse_event_t::key && depth == 1) {
-        const auto& name = parsed.get_ref<const std::string&>();
-        if (!names.insert(name).second && faults_.size() < most_faults) {
-          tensor_fault(name, "is there twice");
-        }
-      }
-      return true;
-    };
-    try {
-      Json root = Json::parse(text, see_names);
-      if (root.is_object()) return root;
-      fault("has a header that is no JSON object", "check that this is a safetensors file");
-    } catch (const Json::parse_error& error) {
-      fault(fmt::format("has a header that is not JSON from its byte {} on", error.byte));
-    } catch (const Json::exception&) {
-      fault("has a header with a number beyond what a double can hold");
-    }
-    return Json::object();
   }
 
   void read_metadata(const Json& value) {

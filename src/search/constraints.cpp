@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <set>
 
 #include "layout/validate.hpp"
 
@@ -48,13 +50,17 @@ class ValueJudge {
              const std::vector<Value>& wanted) {
     Errors found;
     for (const Value& value : wanted) {
-      ParallelLayout probe;
-      probe.precision = request_.space.precision.front();
-      probe.*knob = value;
-      const Errors all = kumihimo::faults(probe, request_.job, request_.cluster, probe.devices());
-      const auto fault = std::ranges::find(all, setting, &Error::where);
-      if (fault == all.end()) return;
-      found.push_back({std::string(flag), fault->what, fault->fix});
+      for (const Precision precision : request_.space.precision) {
+        ParallelLayout probe;
+        probe.precision = precision;
+        probe.*knob = value;
+        const Errors all = kumihimo::faults(probe, request_.job, request_.cluster, probe.devices());
+        const auto fault = std::ranges::find(all, setting, &Error::where);
+        if (fault == all.end()) return;
+        if (precision == request_.space.precision.front()) {
+          found.push_back({std::string(flag), fault->what, fault->fix});
+        }
+      }
     }
     faults_.insert(faults_.end(), found.begin(), found.end());
   }
@@ -64,8 +70,9 @@ class ValueJudge {
   Errors& faults_;
 };
 
-/// Whether tp x pp x cp (x dp) of some values in the space makes up the devices.
-bool fills_devices(const SearchSpace& space, std::int64_t devices) {
+/// dp x cp of the layouts in the space that make up the devices.
+std::set<std::int64_t> replicas(const SearchSpace& space, std::int64_t devices) {
+  std::set<std::int64_t> found;
   for (const int tp : space.tensor_parallel) {
     for (const int pp : space.pipeline_parallel) {
       for (const int cp : space.context_parallel) {
@@ -73,16 +80,16 @@ bool fills_devices(const SearchSpace& space, std::int64_t devices) {
         if (devices % replica != 0) continue;
         if (space.data_parallel.empty() ||
             std::ranges::count(space.data_parallel, devices / replica) > 0) {
-          return true;
+          found.insert(devices / replica * cp);
         }
       }
     }
   }
-  return false;
+  return found;
 }
 
 void judge_degrees(const SearchRequest& request, const Constraints& wanted, Errors& faults) {
-  if (fills_devices(request.space, request.devices)) return;
+  if (!replicas(request.space, request.devices).empty()) return;
   std::string flags;
   const auto name = [&flags](const char* flag, const std::vector<int>& values) {
     if (!values.empty()) flags += (flags.empty() ? "" : ", ") + std::string(flag);
@@ -93,6 +100,30 @@ void judge_degrees(const SearchRequest& request, const Constraints& wanted, Erro
   name("--dp", wanted.data_parallel);
   faults.push_back({flags, fmt::format("no tp x pp x cp x dp makes up {} devices", request.devices),
                     fmt::format("give divisors of {}", request.devices)});
+}
+
+/// A group that divides the ranks of no layout would leave those without ZeRO, which was not meant.
+void judge_zero_group(const SearchRequest& request, const Constraints& wanted, Errors& faults) {
+  const std::vector<int>& groups = wanted.zero_group;
+  if (groups.empty() ||
+      std::ranges::count(request.space.zero_stage, 0) == std::ssize(request.space.zero_stage))
+    return;
+  const std::set<std::int64_t> counts = replicas(request.space, request.devices);
+  const auto suits = [&](int group) {
+    return group <= 1 ||
+           std::ranges::any_of(counts, [&](auto count) { return count % group == 0; });
+  };
+  if (std::ranges::any_of(groups, suits)) return;
+  std::set<int> sizes;
+  for (const std::int64_t count : counts) {
+    for (const int size : divisors(count, max_degree)) sizes.insert(size);
+  }
+  sizes.erase(1);
+  faults.push_back(
+      {"--zero-group", fmt::format("{} divides dp x cp of no layout", fmt::join(groups, ", ")),
+       sizes.empty()
+           ? "give 0: every layout has dp x cp 1"
+           : fmt::format("give one of {}, or 0 for all of dp x cp", fmt::join(sizes, ", "))});
 }
 
 }  // namespace
@@ -117,14 +148,17 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
   narrow(space.sequence_parallel, wanted.sequence_parallel);
   narrow(space.zero_stage, wanted.zero_stage);
   narrow(space.zero_group, wanted.zero_group);
-  narrow(space.attention, wanted.attention);
   narrow(space.norm, wanted.norm);
   narrow(space.precision, wanted.precision);
-  // A stack's 16-bit gradients do not go with every precision.
+  // A stack's 16-bit gradients and its kernels do not go with every precision.
   space.gradient_dtype.clear();
+  space.attention.clear();
   for (const Precision precision : space.precision) {
     space.gradient_dtype.push_back(default_gradient_dtype(precision, request.profile));
+    space.attention.push_back(default_attention(request.cluster.device, request.profile, precision,
+                                                request.job.model.head_dim));
   }
+  narrow(space.attention, wanted.attention);
   narrow(space.gradient_dtype, wanted.gradient_dtype);
   narrow(space.overlap_data_parallel, wanted.overlap_data_parallel);
   narrow(space.overlap_tensor_parallel, wanted.overlap_tensor_parallel);
@@ -163,6 +197,7 @@ void judge_constraints(const SearchRequest& request, const Constraints& wanted, 
   }
   judge.judge("--offload", "layout: offload", &L::offload, wanted.offload);
   if (faults.empty()) judge_degrees(request, wanted, faults);
+  if (faults.empty()) judge_zero_group(request, wanted, faults);
 }
 
 }  // namespace kumihimo

@@ -54,16 +54,30 @@ std::string memory_reason(const Prediction& prediction, const SearchRequest& req
                      100 * prediction.fits_probability);
 }
 
+/// What a schedule is made from.
+struct SchedulePlan {
+  ScheduleKind kind;
+  int pipeline_parallel;
+  int virtual_stages_per_rank;
+  std::int64_t num_micro_batches;
+
+  bool operator==(const SchedulePlan&) const = default;
+};
+
 class Neighbourhood {
  public:
   Neighbourhood(const ParallelLayout& layout, const SearchRequest& request)
       : layout_(layout), canonical_layout_(canonical(layout)), request_(request) {}
 
-  std::vector<Neighbour> find() {
+  std::vector<Neighbour> find(const SearchProgress& progress) {
     add_degrees();
     add_schedules();
     add_states();
     add_kernels();
+    for (std::size_t i = 0; i < found_.size(); ++i) {
+      judge(found_[i]);
+      if (progress) progress(static_cast<std::int64_t>(i + 1), std::ssize(found_));
+    }
     return std::move(found_);
   }
 
@@ -74,7 +88,6 @@ class Neighbourhood {
     change(neighbour.layout);
     neighbour.layout = canonical(neighbour.layout);
     if (neighbour.layout == canonical_layout_) return;
-    judge(neighbour);
     found_.push_back(std::move(neighbour));
   }
 
@@ -206,7 +219,20 @@ class Neighbourhood {
         layer_split_of_space(layout, request_.job, request_.profile.defaults.layer_balance);
   }
 
-  void judge(Neighbour& neighbour) const {
+  /// Most neighbours have the schedule of the one before.
+  const Schedule& schedule_of(const ParallelLayout& layout) {
+    const SchedulePlan plan{layout.schedule, layout.pipeline_parallel,
+                            layout.virtual_stages_per_rank,
+                            num_micro_batches(request_.job, layout)};
+    if (plan != plan_) {
+      schedule_ = {};  // two of millions of passes might not fit
+      schedule_ = *make_schedule(request_.job, layout);
+      plan_ = plan;
+    }
+    return schedule_;
+  }
+
+  void judge(Neighbour& neighbour) {
     const ParallelLayout& layout = neighbour.layout;
     for (const Error& error : faults(layout, request_.job, request_.cluster, request_.devices)) {
       if (!neighbour.reason.empty()) neighbour.reason += "; ";
@@ -218,7 +244,9 @@ class Neighbourhood {
       neighbour.reason = "too many micro-batches to simulate";
       return;
     }
-    neighbour.prediction = predict(request_.job, layout, request_.cluster, request_.profile);
+    const PieceCosts pieces = piece_costs(request_.job, layout, request_.cluster, request_.profile);
+    neighbour.prediction = predict(pieces, schedule_of(layout), request_.job, layout,
+                                   request_.cluster, request_.profile);
     neighbour.fits = fits(*neighbour.prediction, request_);
     if (!neighbour.fits) neighbour.reason = memory_reason(*neighbour.prediction, request_);
   }
@@ -227,13 +255,16 @@ class Neighbourhood {
   const ParallelLayout canonical_layout_;
   const SearchRequest& request_;
   std::vector<Neighbour> found_;
+  SchedulePlan plan_{};  ///< of schedule_
+  Schedule schedule_;
 };
 
 }  // namespace
 
-std::vector<Neighbour> neighbours(const ParallelLayout& layout, const SearchRequest& request) {
+std::vector<Neighbour> neighbours(const ParallelLayout& layout, const SearchRequest& request,
+                                  const SearchProgress& progress) {
   KUMIHIMO_CHECK(is_valid(layout, request.job, request.cluster, request.devices));
-  return Neighbourhood(layout, request).find();
+  return Neighbourhood(layout, request).find(progress);
 }
 
 }  // namespace kumihimo

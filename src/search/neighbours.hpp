@@ -23,6 +23,8 @@ struct Neighbour {
 /// The next lower and higher value of every number and every other value of every choice, one at a
 /// time, around a valid `layout`. request.space is not used: the values are all that there are.
 /// Knobs without effect on `layout` are left out. Order: as the knobs stand in ParallelLayout.
-std::vector<Neighbour> neighbours(const ParallelLayout& layout, const SearchRequest& request);
+/// `progress` hears how many are judged, which takes seconds where a step has millions of passes.
+std::vector<Neighbour> neighbours(const ParallelLayout& layout, const SearchRequest& request,
+                                  const SearchProgress& progress = {});
 
 }  // namespace kumihimo

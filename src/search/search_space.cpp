@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "layout/attention_support.hpp"
+
 namespace kumihimo {
 namespace {
 
@@ -65,12 +67,16 @@ std::int64_t SearchSpace::size() const {
   return static_cast<std::int64_t>(product);
 }
 
-AttentionKernel default_attention(const Device& device, const StackProfile& profile) {
-  const bool volta = device.architecture == "volta", hopper = device.architecture == "hopper";
-  const AttentionKernel fastest = volta    ? AttentionKernel::flash1
-                                  : hopper ? AttentionKernel::flash3
-                                           : AttentionKernel::flash2;
-  return std::min(profile.defaults.attention, fastest);
+AttentionKernel default_attention(const Device& device, const StackProfile& profile,
+                                  Precision precision, std::int64_t head_dim) {
+  for (const AttentionKernel kernel :
+       {AttentionKernel::flash3, AttentionKernel::flash2, AttentionKernel::flash1}) {
+    if (kernel <= profile.defaults.attention && has_kernel(device, kernel) &&
+        takes_precision(kernel, precision) && head_dim <= widest_head(device, kernel)) {
+      return kernel;
+    }
+  }
+  return std::min(profile.defaults.attention, AttentionKernel::fused_softmax);
 }
 
 Precision default_precision(const Device& device, const StackProfile& profile) {
@@ -101,10 +107,10 @@ SearchSpace default_space(const TrainingJob& job, const Cluster& cluster, std::i
   space.sequence_parallel = {false, true};
   space.zero_stage = zero_stages(defaults);
 
-  space.attention = {default_attention(cluster.device, profile)};
   space.norm = {defaults.norm};
   const Precision precision = default_precision(cluster.device, profile);
   space.precision = {precision};
+  space.attention = {default_attention(cluster.device, profile, precision, job.model.head_dim)};
   space.gradient_dtype = {default_gradient_dtype(precision, profile)};
   space.overlap_data_parallel = {defaults.overlap_data_parallel};
   space.overlap_tensor_parallel = {defaults.overlap_tensor_parallel};

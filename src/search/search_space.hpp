@@ -48,8 +48,10 @@ struct SearchSpace {
   bool operator==(const SearchSpace&) const = default;
 };
 
-/// The fastest attention kernel that the stack is known to have and the device can run.
-AttentionKernel default_attention(const Device& device, const StackProfile& profile);
+/// The fastest attention kernel that the stack is known to have and the device can run, on heads of
+/// `head_dim` elements in that precision.
+AttentionKernel default_attention(const Device& device, const StackProfile& profile,
+                                  Precision precision, std::int64_t head_dim);
 
 /// The stack's precision if the device has it; else bf16, fp16 or fp32, the first that it has.
 Precision default_precision(const Device& device, const StackProfile& profile);

@@ -17,15 +17,15 @@ PassTime passes_of(const StepCost& cost, int rank) {
   return sum.scaled(static_cast<double>(cost.num_micro_batches));
 }
 
-double own_work_s(const StepCost& cost, const SimulatedStep& played, int rank) {
+double own_work_s(const StepCost& cost, int rank) {
   const RankCost& own = cost.ranks[rank];
-  return played.busy_s[rank] + own.reduce_s + own.optimizer_s + own.gather_s;
+  return passes_of(cost, rank).total() + own.reduce_s + own.optimizer_s + own.gather_s;
 }
 
-int busiest_rank(const StepCost& cost, const SimulatedStep& played) {
+int busiest_rank(const StepCost& cost) {
   int busiest = 0;
   for (int rank = 1; rank < static_cast<int>(cost.ranks.size()); ++rank) {
-    if (own_work_s(cost, played, rank) > own_work_s(cost, played, busiest)) busiest = rank;
+    if (own_work_s(cost, rank) > own_work_s(cost, busiest)) busiest = rank;
   }
   return busiest;
 }
@@ -64,9 +64,9 @@ double StepBreakdown::total_s() const {
   return total;
 }
 
-StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played) {
+StepBreakdown break_down(const StepCost& cost, double step_s) {
   StepBreakdown result;
-  const int rank = busiest_rank(cost, played);
+  const int rank = busiest_rank(cost);
   const RankCost& own = cost.ranks[rank];
   const PassTime passes = passes_of(cost, rank);
   result.pipeline_rank = rank;
@@ -83,8 +83,9 @@ StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played) {
   result.host_s = passes.host;
   result.fixed_s = cost.fixed_s;
   // Whatever the rank does not do itself, it waits: within the schedule, for the slowest rank's
-  // gradients, and for the slowest update.
-  result.bubble_s = played.step_s - cost.fixed_s - own_work_s(cost, played, rank);
+  // gradients, and for the slowest update. A rank without a pipeline waits for rounding only.
+  result.bubble_s =
+      cost.ranks.size() == 1 ? 0 : std::max(0.0, step_s - cost.fixed_s - own_work_s(cost, rank));
 
   result.hidden_layer_comm_s = passes.hidden;
   result.hidden_reduce_s = own.reduce_hidden_s;

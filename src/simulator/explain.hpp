@@ -4,7 +4,6 @@
 #include <string_view>
 
 #include "cost/step_cost.hpp"
-#include "simulator/simulate.hpp"
 
 namespace kumihimo {
 
@@ -41,8 +40,8 @@ struct StepBreakdown {
   double total_s() const;
 };
 
-/// Breaks down the step that was played from `cost`.
-StepBreakdown break_down(const StepCost& cost, const SimulatedStep& played);
+/// Breaks down the step that took `step_s` when it was played from `cost`.
+StepBreakdown break_down(const StepCost& cost, double step_s);
 
 /// What more of would shorten the step most.
 enum class Resource { arithmetic, memory_bandwidth, network, host_link, pipeline, host };

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/json_document.hpp"
+
 namespace kumihimo {
 namespace {
 
@@ -20,7 +22,7 @@ Json json_of(const std::optional<T>& value) {
 /// One line's members, read with faults that name the line and the member.
 class LineReader {
  public:
-  LineReader(const Json& json, std::string where, Errors& faults)
+  LineReader(const nlohmann::json& json, std::string where, Errors& faults)
       : json_(json), where_(std::move(where)), faults_(faults) {}
 
   template <class T>
@@ -42,10 +44,10 @@ class LineReader {
   void refuse(const char* key, std::string what) {
     faults_.push_back({where_ + ": " + key, std::move(what), "give a line that Kumihimo wrote"});
   }
-  const Json& json() const { return json_; }
+  const nlohmann::json& json() const { return json_; }
 
  private:
-  const Json& json_;
+  const nlohmann::json& json_;
   std::string where_;
   Errors& faults_;
 };
@@ -72,7 +74,7 @@ void read_run(LineReader& line, RunRow& run) {
 void read_steps(LineReader& line, std::vector<StepSample>& steps) {
   const auto found = line.json().find("steps");
   if (found == line.json().end()) return;
-  for (const Json& json : *found) {
+  for (const auto& json : *found) {
     if (!json.is_array() || json.size() != 4 || !json[0].is_number_integer() ||
         !json[1].is_number() || !(json[2].is_number() || json[2].is_null()) ||
         !json[3].is_boolean()) {
@@ -178,14 +180,13 @@ Expected<std::vector<ExchangedTrial>> parse_trial_lines(std::string_view text,
     text.remove_prefix(std::min(text.size(), line.size() + 1));
     ++number;
     if (line.find_first_not_of(" \r\t") == std::string_view::npos) continue;
-    const Json json = Json::parse(line, nullptr, false);
     const std::string at = fmt::format("{}:{}", where, number);
-    if (!json.is_object()) {
-      faults.add({at, "is not a JSON object", "give one object in each line"});
-      continue;
-    }
+    const char* const remedy = "give one object in each line";
+    const auto json = parse_json(line, at, remedy);
     Errors of_line;
-    trials.push_back(read_line(LineReader(json, at, of_line)));
+    collect(of_line, json);
+    if (json && !json->is_object()) of_line.push_back({at, "is not a JSON object", remedy});
+    if (of_line.empty()) trials.push_back(read_line(LineReader(*json, at, of_line)));
     for (Error& fault : of_line) faults.add(std::move(fault));
   }
   if (!faults.empty()) return std::move(faults).finish();

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/units.hpp"
+#include "layout/attention_support.hpp"
 #include "layout/names.hpp"
 #include "what_if/what_if.hpp"
 
@@ -85,11 +86,6 @@ WhatIfControl choice(std::string key, Enum today, Offered offered) {
   return control;
 }
 
-bool runs_on(AttentionKernel kernel, const Device& device) {
-  if (kernel == AttentionKernel::flash2) return device.architecture != "volta";
-  return kernel != AttentionKernel::flash3 || device.architecture == "hopper";
-}
-
 }  // namespace
 
 std::vector<WhatIfControl> what_if_controls(const WhatIfBasis& basis) {
@@ -113,7 +109,10 @@ std::vector<WhatIfControl> what_if_controls(const WhatIfBasis& basis) {
              count_text),
       slider("seq_length", static_cast<double>(today.seq_length), lengths, count_text),
       choice("attention", today.attention,
-             [&](AttentionKernel kernel) { return runs_on(kernel, device); }),
+             [&](AttentionKernel kernel) {
+               return has_kernel(device, kernel) &&
+                      basis.job.model.head_dim <= widest_head(device, kernel);
+             }),
       choice("norm", today.norm, [](NormKernel) { return true; }),
       choice("precision", today.precision,
              [&](Precision precision) { return device.supports(precision); }),

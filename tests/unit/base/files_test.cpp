@@ -139,6 +139,39 @@ TEST_F(Files, WriteErrorsNameThePathAndTheReason) {
   EXPECT_THAT(message(write_file_atomically("", "x")), HasSubstr("file name"));
 }
 
+TEST_F(Files, WhatCannotBeWrittenIsKnownBefore) {
+  put(in_folder("file"), "old");
+  fs::create_symlink("loop", in_folder("loop"));
+  fs::create_symlink("file", in_folder("link"));
+  const std::string too_long(300, 'n');
+  for (const fs::path& path :
+       {folder_, folder_ / "no/such/folder.txt", folder_ / "file/in-it", folder_ / too_long,
+        in_folder("loop"), fs::path(), fs::path(std::string("a\0b", 3))}) {
+    const std::optional<Error> fault = output_fault(path);
+    ASSERT_TRUE(fault) << path;
+    EXPECT_EQ(to_string(Errors{*fault}), message(write_file_atomically(path, "x")));
+  }
+  for (const fs::path& path :
+       {folder_ / "new", folder_ / "file", folder_ / "link", fs::path("/dev/null")}) {
+    EXPECT_FALSE(output_fault(path)) << path;
+    EXPECT_TRUE(write_file_atomically(path, "x").has_value()) << path;
+  }
+  EXPECT_EQ(contents(in_folder("file")), "x");
+}
+
+TEST_F(Files, AFolderToWriteIntoMayBeMadeFirst) {
+  put(in_folder("file"), "");
+  EXPECT_FALSE(output_folder_fault(folder_));
+  EXPECT_FALSE(output_folder_fault(folder_ / "to/be/made"));
+  for (const char* name : {"file", "file/in-it"}) {
+    const std::optional<Error> fault = output_folder_fault(in_folder(name));
+    ASSERT_TRUE(fault) << name;
+    EXPECT_EQ(fault->what, "cannot be written into: Not a directory");
+  }
+  EXPECT_TRUE(output_folder_fault(""));
+  EXPECT_EQ(files_in_folder(), 1);
+}
+
 TEST_F(Files, AFailedRenameLeavesNoTemporaryFile) {
   const std::string too_long(300, 'n');
   EXPECT_THAT(message(write_file_atomically(folder_ / too_long, "x")), HasSubstr("too long"));

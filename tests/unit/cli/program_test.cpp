@@ -10,6 +10,7 @@
 
 #include "cli/version.hpp"
 #include "support/program_runs.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace kumihimo {
 namespace {
@@ -222,10 +223,86 @@ TEST(Plan, IsPlainWhenPiped) {
   EXPECT_EQ(plan.err, "");
 }
 
-TEST(Plan, WritesNoCsvWhereItCannot) {
-  const Outcome plan = run(job("plan", {"--csv", "/no/such/folder/plan.csv"}));
+TEST(Plan, RefusesTokensThatCannotBeMeant) {
+  for (const char* tokens : {"1.4", "0.5", "2.5e0"}) {
+    const Outcome plan = run(job("plan", {"--tokens", tokens}));
+    EXPECT_EQ(plan.code, 2) << tokens;
+    EXPECT_THAT(plan.err, HasSubstr("--tokens: is \"" + std::string(tokens) +
+                                    "\"; give a whole number, or write "));
+  }
+  EXPECT_THAT(run(job("plan", {"--tokens", "1.4"})).err,
+              HasSubstr("or write 1.4T for 1.4 trillion"));
+  // 64 sequences of 2,048 tokens are a step.
+  const Outcome few = run(job("plan", {"--tokens", "15", "--seq-length", "2048"}));
+  EXPECT_EQ(few.code, 2);
+  EXPECT_THAT(few.err, HasSubstr("--tokens: is 15, less than the 131,072 of one step; give those "
+                                 "of the whole training, such as 1.4T"));
+  EXPECT_EQ(run(job("plan", {"--tokens", "131072", "--seq-length", "2048"})).code, 0);
+  EXPECT_EQ(run(job("plan", {"--tokens", "2e12"})).code, 0);
+  EXPECT_THAT(run(job("plan", {"--tokens", "0"})).err, HasSubstr("write it like 300B or 1.5T"));
+}
+
+TEST(Plan, SaysThatAShardingGroupSuitsNoLayout) {
+  const Outcome plan = run(job("plan", {"--gpus", "8", "--zero-group", "3"}));
+  EXPECT_EQ(plan.code, 2);
+  EXPECT_THAT(plan.err, HasSubstr("--zero-group: 3 divides dp x cp of no layout; give one of 2, 4, "
+                                  "8, or 0 for all of dp x cp"));
+}
+
+TEST(Program, ChecksOutputPathsBeforeTheWork) {
+  const std::string missing = "/no/such/folder/file.toml", folder = ::testing::TempDir();
+  const std::vector<std::vector<std::string>> commands{
+      job("plan", {"--csv"}),
+      job("explain", {"--layout", "tp=2", "--trace"}),
+      job("report", {"--out"}),
+      {"validate", "--runs", inputs + "runs.csv", "--predictions"},
+      {"calibrate", "--from", inputs + "runs.csv", "--base", "uncalibrated", "--out"},
+      {"calibrate", "--measure", "--model", "llama-tiny", "--cluster-out", folder + "c.toml",
+       "--out"},
+      {"train", "--model", "llama-tiny", "--steps", "1", "--trace"}};
+  for (std::vector<std::string> command : commands) {
+    const std::string flag = command.back();
+    command.push_back(missing);
+    const Outcome nowhere = run(command);
+    EXPECT_EQ(nowhere.code, 2) << command[0];
+    EXPECT_EQ(nowhere.out, "") << command[0];
+    EXPECT_THAT(nowhere.err, HasSubstr(flag + ": " + missing +
+                                       ": cannot be written: No such file or directory; give a "
+                                       "path in a folder that exists"));
+    command.back() = folder;
+    const Outcome directory = run(command);
+    EXPECT_EQ(directory.code, 2) << command[0];
+    EXPECT_EQ(directory.out, "") << command[0];
+    EXPECT_THAT(directory.err, HasSubstr(flag + ": " + folder + ": is a directory; give the path"));
+  }
+  const Outcome save =
+      run({"train", "--model", "llama-tiny", "--steps", "1", "--save", inputs + "runs.csv/states"});
+  EXPECT_EQ(save.code, 2);
+  EXPECT_THAT(save.err, HasSubstr("--save: " + inputs + "runs.csv/states: cannot be written into"));
+}
+
+TEST(Report, RefusesAPlanWhoseKeysStandTwiceOrThatGoesOn) {
+  const std::string path = ::testing::TempDir() + "twice.json";
+  const std::string plan = run(job("plan", {"--json"})).out;
+  std::ofstream(path) << plan << '\0' << plan;
+  EXPECT_THAT(run({"report", path}).err, HasSubstr("twice.json: is not valid JSON: see line "));
+  std::ofstream(path) << "{\"job\": {}," << plan.substr(1);
+  const Outcome twice = run({"report", path});
+  EXPECT_EQ(twice.code, 2);
+  EXPECT_THAT(twice.err, HasSubstr("twice.json: job: stands there twice; keep one of the two"));
+}
+
+TEST(Plan, SaysThatItsCsvFoundNoRoom) {
+  const Outcome plan = run(job("plan", {"--csv", "/dev/full"}));
   EXPECT_EQ(plan.code, 4);
-  EXPECT_THAT(plan.err, HasSubstr("/no/such/folder/plan.csv"));
+  EXPECT_THAT(plan.err, HasSubstr("/dev/full: cannot be written"));
+}
+
+TEST(Program, SizesOfAModelHaveTheLimitsOfItsFile) {
+  EXPECT_THAT(run(job("plan", {"--vocab-size", "0"})).err,
+              HasSubstr("--vocab-size: is \"0\"; give a whole number from 1 to 100000000\n"));
+  EXPECT_THAT(run(job("plan", {"--layers", "10001"})).err,
+              HasSubstr("--layers: is \"10001\"; give a whole number from 1 to 10000\n"));
 }
 
 TEST(Explain, WithoutALayoutTakesTheOneThatPlanRanksFirst) {
@@ -273,6 +350,50 @@ TEST(Explain, PartsAddUpToThePredictedStep) {
     const double step_s = document["predicted"]["step_time_s"];
     EXPECT_NEAR(sum, step_s, 1e-9 * step_s) << layout;
   }
+}
+
+TEST(Explain, RefusesATraceThatNobodyCanOpen) {
+  const testing::ScratchFolder folder;
+  const std::string path = folder.file("trace.json");
+  const std::vector<std::string> flags{"--gpus",  "1",  "--layout",           "micro-batch=1",
+                                       "--trace", path, "--global-batch-size"};
+  const auto arguments = [&](const char* batch) {
+    std::vector<std::string> all{"explain",
+                                 "--model",
+                                 inputs + "small-llama.json",
+                                 "--cluster",
+                                 inputs + "two-nodes.toml",
+                                 "--stack",
+                                 inputs + "stack.toml"};
+    all.insert(all.end(), flags.begin(), flags.end());
+    all.emplace_back(batch);
+    return all;
+  };
+  const Outcome refused = run(arguments("100001"));
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("--trace: would hold 200,002 passes, more than the 200,000"));
+  EXPECT_FALSE(std::ifstream(path));
+  EXPECT_NE(run(arguments("1000")).code, 2);
+  EXPECT_TRUE(std::ifstream(path));
+}
+
+TEST(Advise, TwoPricesOfADeviceHourMustAgree) {
+  const std::vector<std::string> flags{"--current", "tp=4 pp=2 micro-batch=1", "--options",
+                                       inputs + "upgrades.toml", "--price"};
+  const auto with_price = [&](const char* price, const char* json) {
+    std::vector<std::string> more = flags;
+    more.emplace_back(price);
+    if (*json != 0) more.emplace_back(json);
+    return run(job("advise", more));
+  };
+  for (const char* json : {"", "--json"}) {
+    const Outcome other = with_price("3USD", json);
+    EXPECT_EQ(other.code, 2);
+    EXPECT_EQ(other.out, "");
+    EXPECT_THAT(other.err, HasSubstr("--price: is 3USD, but the file of --options states "
+                                     "price_per_device_hour 2USD; keep one of the two"));
+  }
+  EXPECT_EQ(with_price("2USD", "").code, 0);
 }
 
 TEST(Explain, ReportsEveryFaultOfALayout) {

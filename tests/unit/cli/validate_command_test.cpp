@@ -163,7 +163,8 @@ TEST_F(CommandsOnRuns, validate_names_every_fault_at_once) {
 
 TEST_F(CommandsOnRuns, predictions_that_cannot_be_written_are_said) {
   const Outcome outcome = validate({"--predictions", path("absent/predictions.csv")});
-  EXPECT_EQ(outcome.code, 4);
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_EQ(outcome.out, "");
   EXPECT_THAT(outcome.err, HasSubstr("absent/predictions.csv"));
 }
 

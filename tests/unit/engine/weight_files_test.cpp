@@ -153,6 +153,10 @@ TEST_F(WeightFiles, SeveralFilesAreFoundByTheirIndex) {
               HasSubstr("model-00002-of-00002.safetensors: cannot be read"));
   put(folder_ / "model.safetensors.index.json", R"({"weight_map": {"a": "../elsewhere"}})");
   EXPECT_THAT(message(inspect_weights(folder_, options_)), HasSubstr("not in its own folder"));
+  put(folder_ / "model.safetensors.index.json",
+      R"({"weight_map": {"a": "one.safetensors", "a": "two.safetensors"}})");
+  EXPECT_THAT(message(inspect_weights(folder_, options_)),
+              HasSubstr("weight_map.a: stands there twice"));
   put(folder_ / "model.safetensors.index.json", "[]");
   EXPECT_THAT(message(inspect_weights(folder_, options_)), HasSubstr("lacks a weight_map"));
 }

@@ -267,6 +267,39 @@ TEST_F(Validate, Flash3NeedsHopper) {
   expect_valid();
 }
 
+TEST_F(Validate, Flash3NeedsSixteenBitsOrFewer) {
+  cluster_.device.architecture = "hopper";
+  layout_.attention = AttentionKernel::flash3;
+  layout_.gradient_dtype = Precision::fp32;
+  for (const Precision precision : {Precision::fp32, Precision::tf32}) {
+    layout_.precision = precision;
+    EXPECT_EQ(only_fault().where, "layout: attention");
+  }
+  EXPECT_EQ(only_fault().what, "flash3 computes in fp16, bf16 or fp8, not in tf32");
+  layout_.precision = Precision::fp16;
+  expect_valid();
+  layout_.precision = Precision::fp32;
+  layout_.attention = AttentionKernel::flash2;  // there are such kernels of others
+  expect_valid();
+}
+
+TEST_F(Validate, FlashKernelsEndAtAWidthOfHeads) {
+  job_.model.head_dim = 256;
+  layout_.attention = AttentionKernel::flash1;
+  EXPECT_EQ(only_fault().what, "flash1 takes heads of up to 128 elements; the model's have 256");
+  EXPECT_EQ(only_fault().fix, "use flash2, fused-softmax or unfused");
+  layout_.attention = AttentionKernel::flash2;
+  expect_valid();
+  job_.model.head_dim = 257;
+  EXPECT_EQ(only_fault().what, "flash2 takes heads of up to 256 elements; the model's have 257");
+  EXPECT_EQ(only_fault().fix, "use fused-softmax or unfused");
+  layout_.attention = AttentionKernel::fused_softmax;
+  expect_valid();
+  layout_.attention = AttentionKernel::flash2;
+  cluster_.device.architecture = "cpu";  // our own kernels
+  expect_valid();
+}
+
 TEST_F(Validate, VoltaStopsAtFlash1) {
   cluster_.device.architecture = "volta";
   EXPECT_EQ(only_fault().where, "layout: attention");

@@ -119,12 +119,6 @@ TEST(LlamaConfig, NullCountsAsAbsent) {
   EXPECT_EQ(shape.head_dim, 128);
 }
 
-TEST(LlamaConfig, TheLastOfTwoEqualKeysWins) {
-  std::string text = llama().dump();
-  text.back() = ',';
-  EXPECT_EQ(parse_huggingface_config(text + R"("num_hidden_layers": 7})", "f")->layers, 7);
-}
-
 TEST(LlamaConfig, KnowsTheFamilyFromTheArchitectureAlone) {
   Json config = qwen("qwen2");
   config.erase("model_type");
@@ -385,6 +379,36 @@ TEST(BadConfig, TextThatIsNotJsonIsPlaced) {
     EXPECT_TRUE(contains(to_string(errors_of(text)), "is not valid JSON")) << text;
   EXPECT_TRUE(contains(to_string(errors_of("{\"vocab_size\": 1e999}")),
                        "holds 1e999, beyond what a double"));
+}
+
+// A file of two, cut together or half overwritten, must not plan the first.
+TEST(BadConfig, NothingMayFollowTheObject) {
+  const std::string nul(1, '\0'), config = llama().dump();
+  for (const std::string& rest : {nul, nul + "garbage", "\n" + nul + "\n", nul + config}) {
+    EXPECT_TRUE(contains(to_string(errors_of(config + rest)), "is not valid JSON: see "));
+  }
+  EXPECT_EQ(to_string(errors_of("{}\n" + nul + "x")),
+            "config.json: is not valid JSON: see line 2, column 1; name a Hugging Face "
+            "config.json\n");
+  EXPECT_TRUE(parse_huggingface_config(config + " \r\n\t\n", "f"));
+}
+
+TEST(BadConfig, NoObjectStatesAKeyTwice) {
+  const auto with = [](const std::string& more) {
+    const std::string config = llama().dump();
+    return config.substr(0, config.size() - 1) + "," + more + "}";
+  };
+  EXPECT_EQ(to_string(errors_of(with(R"("hidden_size": 8192)"))),
+            "config.json: hidden_size: stands there twice; keep one of the two\n");
+  EXPECT_EQ(to_string(errors_of(
+                with(R"("x": [{"a": 1}, {"a": 2, "b": {"c": 1, "c": 1}}], "vocab_size": 32000)"))),
+            "config.json: x.b.c: stands there twice; keep one of the two\n"
+            "config.json: vocab_size: stands there twice; keep one of the two\n");
+  EXPECT_TRUE(parse_huggingface_config(with(R"("x": [{"a": 1}, {"a": 2}], "a": {"a": 3})"), "f"));
+  EXPECT_LT(to_string(errors_of(with("\"\\u001b" + std::string(1000, 'k') + "\": 1, \"\\u001b" +
+                                     std::string(1000, 'k') + "\": 1")))
+                .size(),
+            200u);
 }
 
 TEST(BadConfig, TextThatIsNoObjectIsRefused) {

@@ -135,11 +135,13 @@ TEST(ParseSafetensors, LengthsAreChecked) {
 }
 
 TEST(ParseSafetensors, HeadersThatAreNotJsonObjects) {
-  EXPECT_THAT(fault_of("", 0), HasSubstr("is not JSON from its byte"));
-  EXPECT_THAT(fault_of("{\"a\":", 0), HasSubstr("is not JSON from its byte"));
+  EXPECT_THAT(fault_of("", 0), HasSubstr("header: is not valid JSON"));
+  EXPECT_THAT(fault_of("{\"a\":", 0), HasSubstr("header: is not valid JSON"));
   EXPECT_THAT(fault_of("[1,2]", 0), HasSubstr("is no JSON object; check that this is"));
   EXPECT_THAT(fault_of("{\"a\":1e999}", 0), HasSubstr("beyond what a double can hold"));
-  EXPECT_THAT(fault_of(std::string(100'000, '['), 0), HasSubstr("is not JSON"));
+  EXPECT_THAT(fault_of(std::string("{}\0{}", 5), 0),
+              HasSubstr("header: is not valid JSON: see column 3"));
+  EXPECT_THAT(fault_of(std::string(100'000, '['), 0), HasSubstr("is not valid JSON"));
   EXPECT_THAT(fault_of(R"({"__metadata__":3})", 0), HasSubstr("__metadata__ that is no JSON"));
   EXPECT_THAT(fault_of(R"({"__metadata__":{"k":3}})", 0), HasSubstr("whose \"k\" is no string"));
 }
@@ -181,7 +183,7 @@ TEST(ParseSafetensors, OverlapsGapsAndTwinsAreRefused) {
   EXPECT_THAT(fault_of(two(3, 8), 8), AllOf(HasSubstr("tensor b: begins at byte"),
                                             HasSubstr("before the end of the tensor")));
   EXPECT_THAT(fault_of(two(5, 8), 8), HasSubstr("with a gap after the end of the tensor"));
-  EXPECT_THAT(fault_of(two(4, 8, "a"), 8), HasSubstr("tensor a: is there twice"));
+  EXPECT_THAT(fault_of(two(4, 8, "a"), 8), HasSubstr("header: a: stands there twice; keep one"));
 }
 
 TEST(ParseSafetensors, NamesArePrintedWithoutControlCharactersAndCutShort) {

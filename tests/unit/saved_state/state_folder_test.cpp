@@ -214,6 +214,16 @@ TEST_F(StateFolder, EveryFlippedByteOfTheManifestIsFound) {
   }
 }
 
+TEST_F(StateFolder, NothingMayFollowTheManifestNorStandInItTwice) {
+  save(100);
+  const std::string whole = contents(state(100) / "manifest.json");
+  const std::string twice = "{\"step\": 1," + whole.substr(whole.find('{') + 1);
+  for (const std::string& damaged : {whole + std::string("\0garbage", 8), twice}) {
+    EXPECT_THAT(message(parse_manifest(damaged, "manifest.json")),
+                HasSubstr("is damaged: it is not the JSON of a manifest"));
+  }
+}
+
 TEST_F(StateFolder, MissingAndShortFilesAreFoundWithoutReadingThem) {
   save(100);
   save(200);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "cluster/cluster_file.hpp"
 #include "cost/stack_choice.hpp"
 #include "cost/stack_profile_file.hpp"
 #include "example.hpp"
@@ -71,6 +72,51 @@ TEST(Constraints, WhatNoLayoutCanHaveIsAFaultOfItsFlag) {
               ElementsAre(StartsWith("--tp, --pp: no tp x pp x cp x dp makes up 64 devices")));
   EXPECT_THAT(judged({.tensor_parallel = {2}, .data_parallel = {64}}),
               ElementsAre(StartsWith("--tp, --dp: ")));
+}
+
+TEST(Constraints, AShardingGroupMustDivideTheRanksOfSomeLayout) {
+  EXPECT_THAT(judged({.zero_group = {3}}),
+              ElementsAre("--zero-group: 3 divides dp x cp of no layout"));
+  EXPECT_THAT(judged({.zero_group = {3, 5}}),
+              ElementsAre("--zero-group: 3, 5 divides dp x cp of no layout"));
+  EXPECT_THAT(judged({.zero_group = {3, 8}}), IsEmpty());
+  EXPECT_THAT(judged({.zero_group = {0}}), IsEmpty());
+  EXPECT_THAT(judged({.zero_stage = {0}, .zero_group = {3}}), IsEmpty()) << "nothing is sharded";
+
+  Errors faults;
+  Constraints wanted{.tensor_parallel = {8}, .pipeline_parallel = {2}, .zero_group = {8}};
+  const SearchRequest request = constrained(wanted, faults);  // 64 / 8 / 2 = 4 replicas
+  judge_constraints(request, wanted, faults);
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].fix, "give one of 2, 4, or 0 for all of dp x cp");
+}
+
+TEST(Constraints, KernelsFollowThePrecision) {
+  Errors faults;
+  SearchRequest request = testing::llama_13b_on_64_a100();
+  request.cluster = *read_cluster("h100-80gb-sxm");
+  request.profile.defaults.attention = AttentionKernel::flash3;
+  Constraints wanted{.tensor_parallel = {4},
+                     .recompute = {Recompute::full},
+                     .precision = {Precision::fp32, Precision::bf16}};
+  constrain(request, wanted, faults);
+  EXPECT_THAT(request.space.attention,
+              ElementsAre(AttentionKernel::flash2, AttentionKernel::flash3));
+  wanted.precision = {Precision::fp32};
+  constrain(request, wanted, faults);
+  judge_constraints(request, wanted, faults);
+  EXPECT_THAT(faults, IsEmpty());
+  EXPECT_FALSE(search(request).best.empty());
+
+  wanted.attention = {AttentionKernel::flash3};
+  constrain(request, wanted, faults);
+  judge_constraints(request, wanted, faults);
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].where, "--attention");
+  wanted.precision = {Precision::fp32, Precision::bf16};
+  constrain(request, wanted, faults = {});
+  judge_constraints(request, wanted, faults);
+  EXPECT_THAT(faults, IsEmpty()) << "bf16 can";
 }
 
 TEST(Constraints, GradientsOverlapAndShardingGroupsCanBeChosen) {

@@ -88,6 +88,29 @@ TEST(Neighbours, ArePredictedOrSayWhyNot) {
   EXPECT_THAT(find(all, "attention", "flash3").reason, HasSubstr("Hopper"));
 }
 
+// Neighbours share schedules while they are judged; each must get its own.
+TEST(Neighbours, ArePredictedLikeAnyLayoutAndTellHowFarTheyAre) {
+  const SearchRequest request = testing::llama_13b_on_64_a100();
+  std::vector<std::int64_t> told;
+  std::int64_t all = 0;
+  const auto found = neighbours(*parse_layout("tp=2 pp=4 dp=8 micro-batch=2 zero=1"), request,
+                                [&](std::int64_t done, std::int64_t total) {
+                                  told.push_back(done);
+                                  all = total;
+                                });
+  for (const Neighbour& neighbour : found) {
+    if (!neighbour.prediction) continue;
+    const Prediction alone =
+        predict(request.job, neighbour.layout, request.cluster, request.profile);
+    EXPECT_EQ(neighbour.prediction->step_s, alone.step_s) << neighbour.knob << " " << neighbour.to;
+    EXPECT_EQ(neighbour.prediction->peak_memory_bytes, alone.peak_memory_bytes);
+  }
+  EXPECT_EQ(all, std::ssize(found));
+  ASSERT_EQ(told.size(), found.size());
+  EXPECT_TRUE(std::ranges::is_sorted(told));
+  EXPECT_EQ(told.back(), all);
+}
+
 TEST(Neighbours, SayHowMuchMemoryWouldBeNeeded) {
   const SearchRequest request = testing::llama_13b_on_64_a100();
   // 13e9 parameters x 18 bytes of states are 234 GB without ZeRO.

@@ -63,13 +63,25 @@ TEST(DefaultSpace, MicroBatchesDivideTheGlobalBatch) {
 TEST(DefaultSpace, AttentionIsWhatStackAndDeviceHave) {
   StackProfile profile;
   profile.defaults.attention = AttentionKernel::flash3;
-  EXPECT_EQ(default_attention(device("hopper"), profile), AttentionKernel::flash3);
-  EXPECT_EQ(default_attention(device("ampere"), profile), AttentionKernel::flash2);
-  EXPECT_EQ(default_attention(device("volta"), profile), AttentionKernel::flash1);
+  const auto kernel = [&](const char* architecture, Precision precision = Precision::bf16,
+                          std::int64_t head_dim = 128) {
+    return default_attention(device(architecture), profile, precision, head_dim);
+  };
+  EXPECT_EQ(kernel("hopper"), AttentionKernel::flash3);
+  EXPECT_EQ(kernel("ampere"), AttentionKernel::flash2);
+  EXPECT_EQ(kernel("volta"), AttentionKernel::flash1);
+  EXPECT_EQ(kernel("hopper", Precision::fp8), AttentionKernel::flash3);
+  EXPECT_EQ(kernel("hopper", Precision::tf32), AttentionKernel::flash2);
+  EXPECT_EQ(kernel("hopper", Precision::fp32, 257), AttentionKernel::fused_softmax);
+  EXPECT_EQ(kernel("ampere", Precision::bf16, 256), AttentionKernel::flash2);
+  EXPECT_EQ(kernel("cpu", Precision::fp32, 512), AttentionKernel::flash2);
   profile.defaults.attention = AttentionKernel::flash2;
-  EXPECT_EQ(default_attention(device("hopper"), profile), AttentionKernel::flash2);
+  EXPECT_EQ(kernel("hopper"), AttentionKernel::flash2);
+  profile.defaults.attention = AttentionKernel::flash1;
+  EXPECT_EQ(kernel("ampere", Precision::bf16, 256), AttentionKernel::fused_softmax);
+  EXPECT_EQ(kernel("volta", Precision::bf16, 256), AttentionKernel::flash1);
   profile.defaults.attention = AttentionKernel::fused_softmax;
-  EXPECT_EQ(default_attention(device("hopper"), profile), AttentionKernel::fused_softmax);
+  EXPECT_EQ(kernel("hopper"), AttentionKernel::fused_softmax);
 }
 
 TEST(DefaultSpace, PrecisionIsWhatStackAndDeviceHave) {

@@ -21,7 +21,7 @@ TEST(Explain, OneRankWithoutPipelineNeverWaits) {
   cost.fixed_s = 2;
   const auto schedule = make_schedule(ScheduleKind::one_forward_one_backward, 1, 1, 4);
   const SimulatedStep played = play(*schedule, cost);
-  const StepBreakdown parts = break_down(cost, played);
+  const StepBreakdown parts = break_down(cost, played.step_s);
   EXPECT_DOUBLE_EQ(parts.matmul_s, 4 * (0.75 + 1 + 1));
   EXPECT_DOUBLE_EQ(parts.tensor_comm_s, 4 * 0.25);
   EXPECT_DOUBLE_EQ(parts.data_comm_s, 0.5 + 0.125);
@@ -37,7 +37,7 @@ TEST(Explain, BubbleOfAUniformPipelineIsItsFillAndDrain) {
   const StepCost cost = uniform_cost(4, 1, 8);
   const auto schedule = make_schedule(ScheduleKind::one_forward_one_backward, 4, 1, 8);
   const SimulatedStep played = play(*schedule, cost);
-  EXPECT_NEAR(break_down(cost, played).bubble_s, 3 * 3, 1e-9);
+  EXPECT_NEAR(break_down(cost, played.step_s).bubble_s, 3 * 3, 1e-9);
 }
 
 TEST(Explain, LooksAtTheBusiestRank) {
@@ -46,7 +46,7 @@ TEST(Explain, LooksAtTheBusiestRank) {
   cost.chunks[2].forward_s += 1;
   const auto schedule = make_schedule(ScheduleKind::one_forward_one_backward, 4, 1, 8);
   const SimulatedStep played = play(*schedule, cost);
-  EXPECT_EQ(break_down(cost, played).pipeline_rank, 2);
+  EXPECT_EQ(break_down(cost, played.step_s).pipeline_rank, 2);
 }
 
 TEST(Explain, NamesTheResourceOfTheLargestShare) {
@@ -65,7 +65,7 @@ TEST(Explain, CopiesOfWhatIsOffloadedAreTheHostLinks) {
   cost.chunks[0].forward.host_link += 8;
   cost.chunks[0].forward_s += 8;
   const auto schedule = make_schedule(ScheduleKind::one_forward_one_backward, 1, 1, 4);
-  const StepBreakdown parts = break_down(cost, play(*schedule, cost));
+  const StepBreakdown parts = break_down(cost, play(*schedule, cost).step_s);
   EXPECT_DOUBLE_EQ(parts.host_link_s, 4 * 8);
   EXPECT_DOUBLE_EQ(parts.data_comm_s, 0);
   EXPECT_EQ(binding_resource(parts).resource, Resource::host_link);
@@ -113,7 +113,7 @@ TEST(ExplainProperty, PartsAddUpToTheStepAndNoneIsNegative) {
       }
       cost.fixed_s = seconds(random);
       const SimulatedStep played = play(*schedule, cost);
-      const StepBreakdown parts = break_down(cost, played);
+      const StepBreakdown parts = break_down(cost, played.step_s);
       EXPECT_NEAR(parts.total_s(), played.step_s, 1e-9 * played.step_s);
       for (const TimePart& part : parts.parts()) EXPECT_GE(part.seconds, -1e-9) << part.key;
     }

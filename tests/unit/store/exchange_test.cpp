@@ -65,14 +65,17 @@ TEST(Exchange, JsonLinesLoseNothing) {
 
 TEST(Exchange, FaultsOfJsonLinesAreListedWithTheirLines) {
   const auto read = parse_trial_lines(
-      "{\"schema\": \"kumihimo.trial/1\", \"study\": 7, \"state\": \"odd\"}\nnot json\n",
+      "{\"schema\": \"kumihimo.trial/1\", \"study\": 7, \"state\": \"odd\"}\nnot json\n[1]\n"
+      "{\"study\": \"a\", \"study\": \"b\"}\n",
       "t.jsonl");
   ASSERT_FALSE(read);
   const std::string said = to_string(read.errors());
   EXPECT_THAT(said, HasSubstr("t.jsonl:1: study: has the wrong type"));
   EXPECT_THAT(said, HasSubstr("t.jsonl:1: state: is unknown"));
   EXPECT_THAT(said, HasSubstr("t.jsonl:1: run: is missing"));
-  EXPECT_THAT(said, HasSubstr("t.jsonl:2: is not a JSON object"));
+  EXPECT_THAT(said, HasSubstr("t.jsonl:2: is not valid JSON: see column 2; give one object"));
+  EXPECT_THAT(said, HasSubstr("t.jsonl:3: is not a JSON object; give one object"));
+  EXPECT_THAT(said, HasSubstr("t.jsonl:4: study: stands there twice; keep one of the two"));
 }
 
 }  // namespace
