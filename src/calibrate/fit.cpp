@@ -6,6 +6,7 @@
 #include <cmath>
 #include <thread>
 
+#include "base/normal.hpp"
 #include "cost/extrapolation.hpp"
 
 namespace kumihimo {
@@ -16,6 +17,9 @@ namespace {
 /// all would look like outliers: the fit starts with a wide spread and narrows it.
 constexpr std::array narrowing_noise{0.20, 0.06, 0.02};
 constexpr double final_noise = narrowing_noise.back();
+
+/// Spread of log memory where only the outcome is known: that a run fitted, or did not.
+constexpr double outcome_noise = 0.03;
 
 bool is_memory(const ProfileParameter& parameter) {
   return parameter.key.substr(0, 7) == "memory.";
@@ -51,8 +55,10 @@ class RunResidual {
       return std::log(prediction.peak_memory_bytes / (*run.memory_gb * GiB)) / noise_;
     }
     // Probit: how surprising the outcome is.
-    const double probability =
-        run.status == RunStatus::ok ? prediction.fits_probability : 1 - prediction.fits_probability;
+    const double room =
+        std::log(static_cast<double>(run_.cluster.device.memory) / prediction.peak_memory_bytes) /
+        outcome_noise;
+    const double probability = normal_cdf(run.status == RunStatus::ok ? room : -room);
     return std::sqrt(-2 * std::log(std::max(probability, 1e-12)));
   }
 
