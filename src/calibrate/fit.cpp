@@ -6,6 +6,7 @@
 #include <cmath>
 #include <thread>
 
+#include "base/normal.hpp"
 #include "cost/extrapolation.hpp"
 
 namespace kumihimo {
@@ -14,8 +15,15 @@ namespace {
 /// Spread of log step time (or memory) that a good model leaves on clean runs; beyond a few of
 /// these a run is an outlier and pulls no harder. A base profile may be far from the runs, and then
 /// all would look like outliers: the fit starts with a wide spread and narrows it.
-constexpr std::array narrowing_noise{0.20, 0.06, 0.02};
-constexpr double final_noise = narrowing_noise.back();
+/// Step times end at what repeated runs of one layout differ by.
+constexpr std::array narrowing_time_noise{0.20, 0.06, 0.02, 0.01};
+constexpr std::array narrowing_memory_noise{0.20, 0.06, 0.02};
+
+/// A parameter that moves no run by more than this is not fitted.
+constexpr double informing_noise = 0.02;
+
+/// Spread of log memory where only the outcome is known: that a run fitted, or did not.
+constexpr double outcome_noise = 0.03;
 
 bool is_memory(const ProfileParameter& parameter) {
   return parameter.key.substr(0, 7) == "memory.";
@@ -51,8 +59,10 @@ class RunResidual {
       return std::log(prediction.peak_memory_bytes / (*run.memory_gb * GiB)) / noise_;
     }
     // Probit: how surprising the outcome is.
-    const double probability =
-        run.status == RunStatus::ok ? prediction.fits_probability : 1 - prediction.fits_probability;
+    const double room =
+        std::log(static_cast<double>(run_.cluster.device.memory) / prediction.peak_memory_bytes) /
+        outcome_noise;
+    const double probability = normal_cdf(run.status == RunStatus::ok ? room : -room);
     return std::sqrt(-2 * std::log(std::max(probability, 1e-12)));
   }
 
@@ -96,21 +106,23 @@ class Problem {
     std::vector<double> logs = base_logs();
     const std::vector<double> centre = logs;
     if (!free_.empty() && !runs_.empty()) {
-      for (const double noise : narrowing_noise) narrow(logs, centre, noise);
+      const auto narrowing = memory_ ? std::span<const double>(narrowing_memory_noise)
+                                     : std::span<const double>(narrowing_time_noise);
+      for (const double noise : narrowing) narrow(logs, centre, noise, noise == narrowing.back());
     }
     write(report, logs);
   }
 
  private:
   /// Moves `logs` to the optimum for one spread of the runs.
-  void narrow(std::vector<double>& logs, const std::vector<double>& centre, double noise) {
+  void narrow(std::vector<double>& logs, const std::vector<double>& centre, double noise,
+              bool last) {
     ceres::Problem problem;
     add_blocks(problem, logs.data(), centre, noise);
     for (std::size_t i = 0; i < free_.size(); ++i) {
       problem.SetParameterLowerBound(logs.data(), static_cast<int>(i), std::log(free_[i].lower));
       problem.SetParameterUpperBound(logs.data(), static_cast<int>(i), std::log(free_[i].upper));
     }
-    const bool last = noise == final_noise;
     ceres::Solver::Options options;
     options.linear_solver_type = ceres::DENSE_QR;
     options.max_num_iterations = last ? 40 : 10;
@@ -158,7 +170,8 @@ class Problem {
         std::clamp(base_.*parameter.member * std::exp(log_move), parameter.lower, parameter.upper);
     double sum = 0;
     for (std::size_t i = 0; i < runs_.size(); ++i) {
-      const double in_noise = std::log(value(predict(*runs_[i], moved)) / at_base[i]) / final_noise;
+      const double in_noise =
+          std::log(value(predict(*runs_[i], moved)) / at_base[i]) / informing_noise;
       sum += in_noise * in_noise;
     }
     return sum;

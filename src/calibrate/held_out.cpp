@@ -90,6 +90,7 @@ StackProfile without_fit(StackProfile profile) {
     if (fitted) profile.*parameter.member = uncalibrated.*parameter.member;
   }
   profile.time_residual = uncalibrated.time_residual;
+  profile.memory_residual = uncalibrated.memory_residual;
   profile.range.reset();
   profile.evidence.clear();
   profile.spreads.clear();

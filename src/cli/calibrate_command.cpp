@@ -17,6 +17,7 @@
 #include "base/units.hpp"
 #include "calibrate/fit.hpp"
 #include "calibrate/held_out.hpp"
+#include "calibrate/memory_spread.hpp"
 #include "cli/json_text.hpp"
 #include "cli/measure_machine.hpp"
 #include "cli/planner_json.hpp"
@@ -258,7 +259,11 @@ Expected<Fitted> fit(const Calibration& calibration, const std::vector<Predictab
   // What a fit leaves on the runs that it saw flatters it; the band is that of runs held out.
   const auto fifths = leave_parts_out(runs, base, band_parts, progress);
   fitted.held_out_band = fifths.has_value();
-  if (fifths) profile.time_residual = robust_spread(log_errors(runs, fifths->predictions));
+  if (fifths) {
+    profile.time_residual = robust_spread(log_errors(runs, fifths->predictions));
+    const auto spread = memory_spread(runs, fifths->predictions);
+    if (spread) profile.memory_residual = *spread;
+  }
   profile.time_residual = rounded(profile.time_residual);
   profile.memory_residual = rounded(profile.memory_residual);
   for (const FittedParameter& parameter : fitted.fit.parameters) {

@@ -18,7 +18,8 @@ StepWork work_of_step(const TrainingOptions& options) {
   work.model_flops_causal = per_token(AttentionCount::causal) * work.tokens;
   work.executed_flops =
       work.model_flops +
-      recomputed_flops_per_token(job.model, job.seq_length, options.layout.recompute) * work.tokens;
+      recomputed_flops_per_token(job.model, job.seq_length, options.layout.recompute, false) *
+          work.tokens;
   return work;
 }
 

@@ -66,10 +66,4 @@ inline StepCost step_cost(const PieceCosts& pieces, const TrainingJob& job,
   return step_cost(pieces, job, layout, cluster, profile, layout.devices());
 }
 
-/// Peak memory of every pipeline rank, given how many micro-batch chunks it holds at once, and how
-/// many of these wait for their weight pass.
-std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<int>& in_flight,
-                                   const std::vector<int>& waiting, const ParallelLayout& layout,
-                                   const StackProfile& profile);
-
 }  // namespace kumihimo

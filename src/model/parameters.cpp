@@ -34,7 +34,7 @@ double model_flops_per_token(const TransformerShape& shape, std::int64_t seq_len
 }
 
 double recomputed_flops_per_token(const TransformerShape& shape, std::int64_t seq_length,
-                                  Recompute recompute) {
+                                  Recompute recompute, bool head) {
   const double layers = static_cast<double>(shape.layers);
   const double attention = 4.0 * layers * static_cast<double>(shape.heads) *
                            static_cast<double>(shape.head_dim) * static_cast<double>(seq_length);
@@ -42,7 +42,8 @@ double recomputed_flops_per_token(const TransformerShape& shape, std::int64_t se
     case Recompute::none: return 0;
     case Recompute::selective: return attention;
     case Recompute::full:
-      return attention + 2.0 * layers * static_cast<double>(count_parameters(shape).per_layer());
+      return attention + 2.0 * layers * static_cast<double>(count_parameters(shape).per_layer()) +
+             (head ? 2.0 * static_cast<double>(shape.vocab * shape.hidden) : 0.0);
   }
   return 0;
 }

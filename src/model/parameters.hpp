@@ -39,8 +39,9 @@ double model_flops_per_token(const TransformerShape& shape, std::int64_t seq_len
                              AttentionCount attention);
 
 /// What recomputation adds to them, in the full attention count: every layer's forward pass, or the
-/// attention core's.
+/// attention core's. `head`: of a framework whose full recomputation plays the head's product again
+/// too.
 double recomputed_flops_per_token(const TransformerShape& shape, std::int64_t seq_length,
-                                  Recompute recompute);
+                                  Recompute recompute, bool head);
 
 }  // namespace kumihimo

@@ -26,15 +26,20 @@ std::int64_t layer_parameters(const TransformerShape& shape, int tensor_parallel
   return count + 2 * norm_parameters(shape, shape.hidden);
 }
 
+std::int64_t table_parameters(const TransformerShape& shape, std::int64_t vocab,
+                              int tensor_parallel) {
+  return vocab / tensor_parallel * shape.hidden;
+}
+
 std::int64_t embedding_parameters(const TransformerShape& shape, std::int64_t vocab,
                                   int tensor_parallel) {
-  const std::int64_t table = vocab / tensor_parallel * shape.hidden;
+  const std::int64_t table = table_parameters(shape, vocab, tensor_parallel);
   return table + (shape.positions == Positions::learned ? shape.max_positions * shape.hidden : 0);
 }
 
 std::int64_t head_parameters(const TransformerShape& shape, std::int64_t vocab, int tensor_parallel,
                              bool shares_embedding_here) {
-  const std::int64_t table = vocab / tensor_parallel * shape.hidden;
+  const std::int64_t table = table_parameters(shape, vocab, tensor_parallel);
   return norm_parameters(shape, shape.hidden) + (shares_embedding_here ? 0 : table);
 }
 

@@ -10,7 +10,11 @@ namespace kumihimo {
 /// of row-parallel products are replicated; key/value heads are replicated when tp exceeds them.
 std::int64_t layer_parameters(const TransformerShape& shape, int tensor_parallel);
 
-/// Embedding table (and learned positions, replicated). `vocab` is padded to a multiple of tp.
+/// Embedding table. `vocab` is padded to a multiple of tp, here and below.
+std::int64_t table_parameters(const TransformerShape& shape, std::int64_t vocab,
+                              int tensor_parallel);
+
+/// Embedding table and learned positions, which are replicated.
 std::int64_t embedding_parameters(const TransformerShape& shape, std::int64_t vocab,
                                   int tensor_parallel);
 

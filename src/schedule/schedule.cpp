@@ -251,18 +251,35 @@ int peak_in_flight(ScheduleKind kind, int pipeline_parallel, int virtual_stages_
   return static_cast<int>(std::min(forwards, before_backward + 1));
 }
 
-std::vector<int> peak_waiting(const Schedule& schedule) {
-  std::vector<int> peaks;
-  for (const std::vector<Action>& actions : schedule.actions) {
-    int waiting = 0, most = 0;
-    for (const Action& action : actions) {
-      if (action.kind == ActionKind::backward_input) ++waiting;
-      most = std::max(most, waiting);
-      if (action.kind == ActionKind::backward_weight) --waiting;
-    }
-    peaks.push_back(most);
+double peak_held(ScheduleKind kind, int pipeline_parallel, int num_micro_batches, int pipeline_rank,
+                 std::span<const double> of_chunk) {
+  const int chunks = static_cast<int>(of_chunk.size());
+  const std::int64_t most =
+      peak_in_flight(kind, pipeline_parallel, chunks, num_micro_batches, pipeline_rank);
+  if (std::equal(of_chunk.begin() + 1, of_chunk.end(), of_chunk.begin())) {
+    return static_cast<double>(most) * of_chunk.front();
   }
-  return peaks;
+  // The interleaved order runs as many forwards ahead of the backwards from then on. While neither
+  // of the two turns to another chunk, what is held changes at an even pace: its peak is at a turn,
+  // in the first round of the chunks, which all others repeat.
+  const std::int64_t p = pipeline_parallel;
+  const std::int64_t round = p * chunks;
+  const auto passes = [&](std::int64_t done, int turn) {
+    return done / round * p + std::clamp<std::int64_t>(done % round - turn * p, 0, p);
+  };
+  const std::int64_t last = std::min(num_micro_batches * std::int64_t{chunks} - most, round);
+  double peak = 0;
+  for (std::int64_t backwards = 0; backwards <= last;) {
+    const std::int64_t forwards = most + backwards;
+    double held = 0;
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      held += of_chunk[chunk] *
+              static_cast<double>(passes(forwards, chunk) - passes(backwards, chunks - 1 - chunk));
+    }
+    peak = std::max(peak, held);
+    backwards += std::min(p - backwards % p, p - forwards % p);
+  }
+  return peak;
 }
 
 int peak_waiting(ScheduleKind kind, int num_micro_batches, int pipeline_rank) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/error.hpp"
@@ -75,11 +76,13 @@ std::vector<int> peak_in_flight(const Schedule& schedule);
 int peak_in_flight(ScheduleKind kind, int pipeline_parallel, int virtual_stages_per_rank,
                    int num_micro_batches, int pipeline_rank);
 
-/// The largest number of micro-batch chunks that wait for their weight pass, the one whose input
-/// pass goes on among them, for every rank: 0 where backward is not split.
-std::vector<int> peak_waiting(const Schedule& schedule);
+/// The most that such a rank holds at once, where every micro-batch in flight in its chunk c holds
+/// `of_chunk[c]`. Requires as many as the layout has virtual stages per rank.
+double peak_held(ScheduleKind kind, int pipeline_parallel, int num_micro_batches, int pipeline_rank,
+                 std::span<const double> of_chunk);
 
-/// The same figure of one rank of make_schedule's schedules, without making one.
+/// The largest number of micro-batch chunks of such a rank that wait for their weight pass, the one
+/// whose input pass goes on among them: 0 where backward is not split.
 int peak_waiting(ScheduleKind kind, int num_micro_batches, int pipeline_rank);
 
 }  // namespace kumihimo

@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cost/peak_memory.hpp"
 #include "layout/layer_split.hpp"
 #include "layout/rank_mapping.hpp"
 #include "simulator/host_memory.hpp"
@@ -166,19 +167,13 @@ LayoutEstimate estimate(const PieceCosts& pieces, const PipelineShape& shape,
   LayoutEstimate result;
   result.least_step_s = least_step_seconds(step, shape.segments, layout);
 
-  // The fullest rank of a segment is its first, which has most in flight; where backward is split
-  // all have as many, and most wait on the last.
-  std::vector<int> in_flight, waiting;
-  in_flight.reserve(shape.segments.size());
-  waiting.reserve(shape.segments.size());
-  for (const RankSegment& segment : shape.segments) {
-    waiting.push_back(peak_waiting(layout.schedule, static_cast<int>(step.num_micro_batches),
-                                   static_cast<int>(segment.last)));
-    in_flight.push_back(peak_in_flight(layout.schedule, layout.pipeline_parallel,
-                                       layout.virtual_stages_per_rank,
-                                       static_cast<int>(step.num_micro_batches), segment.first));
+  std::vector<HeldBytes> held;
+  held.reserve(shape.segments.size());
+  for (int i = 0; i < std::ssize(shape.segments); ++i) {
+    const RankSegment& segment = shape.segments[i];
+    held.push_back(held_bytes(step, i, layout, segment.first, segment.last));
   }
-  const std::vector<MemoryUse> memory = peak_memory(step, in_flight, waiting, layout, profile);
+  const std::vector<MemoryUse> memory = peak_memory(step, held, layout, profile);
   result.fullest = *std::ranges::max_element(memory, {}, &MemoryUse::total);
   if (layout.offload.any()) {
     std::vector<double> host_bytes;

@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "base/normal.hpp"
+
 namespace kumihimo {
 namespace {
 
@@ -29,7 +31,7 @@ double normal_quantile(double probability) {
   double low = -40, high = 40;
   for (int i = 0; i < 200; ++i) {
     const double middle = (low + high) / 2;
-    (0.5 * std::erfc(-middle / std::sqrt(2.0)) < probability ? low : high) = middle;
+    (normal_cdf(middle) < probability ? low : high) = middle;
   }
   return (low + high) / 2;
 }

@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/normal.hpp"
 #include "cost/extrapolation.hpp"
+#include "cost/peak_memory.hpp"
 #include "model/parameters.hpp"
 #include "simulator/host_memory.hpp"
 
 namespace kumihimo {
 namespace {
-
-double normal_cdf(double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); }
 
 /// Exposed communication of one rank in a step: in its passes, with the host too, and around the
 /// optimizer.
@@ -36,8 +36,7 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
   const SimulatedStep played = simulate(schedule, step);
 
   Prediction result;
-  result.memory =
-      peak_memory(step, peak_in_flight(schedule), peak_waiting(schedule), layout, profile);
+  result.memory = peak_memory(step, held_bytes(step, layout), layout, profile);
   for (const MemoryUse& use : result.memory) {
     result.peak_memory_bytes = std::max(result.peak_memory_bytes, use.total());
   }
@@ -64,8 +63,9 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
   result.mfu_causal =
       model_flops_per_token(job.model, job.seq_length, AttentionCount::causal) * tokens / peak;
   result.hfu =
-      result.mfu *
-      (1 + recomputed_flops_per_token(job.model, job.seq_length, layout.recompute) / flops);
+      result.mfu * (1 + recomputed_flops_per_token(job.model, job.seq_length, layout.recompute,
+                                                   profile.defaults.recompute_head) /
+                            flops);
 
   result.fits_probability =
       normal_cdf(std::log(static_cast<double>(cluster.device.memory) / result.peak_memory_bytes) /

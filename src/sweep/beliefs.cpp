@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/normal.hpp"
 #include "calibrate/fit.hpp"
 #include "sweep/memory_beliefs.hpp"
 

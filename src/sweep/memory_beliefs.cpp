@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include "base/normal.hpp"
+#include "sweep/normal_draws.hpp"
+
 namespace kumihimo {
 namespace {
 

@@ -5,7 +5,6 @@
 
 #include "sweep/heavier.hpp"
 #include "sweep/linearised.hpp"
-#include "sweep/normal.hpp"
 
 namespace kumihimo {
 

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "sweep/memory_beliefs.hpp"
+#include "sweep/normal_draws.hpp"
 
 namespace kumihimo {
 namespace {

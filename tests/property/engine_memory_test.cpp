@@ -5,8 +5,8 @@
 #include <mutex>
 
 #include "cluster/cluster_file.hpp"
+#include "cost/peak_memory.hpp"
 #include "cost/stack_profile_file.hpp"
-#include "cost/step_cost.hpp"
 #include "layout/layout_text.hpp"
 #include "layout/validate.hpp"
 #include "schedule/schedule.hpp"
@@ -48,7 +48,8 @@ std::vector<ParallelLayout> layouts(const TransformerShape& model, const Cluster
   std::vector<ParallelLayout> valid;
   for (const char* axes : {"tp=1 pp=1 dp=1", "tp=2 pp=1 dp=1", "tp=2 pp=2 dp=1", "tp=1 pp=4 dp=1",
                            "tp=1 pp=1 dp=3", "tp=2 pp=2 dp=2", "tp=1 pp=2 dp=4"}) {
-    for (const char* schedule : {"1f1b", "gpipe", "interleaved vpp=2", "zb-h1"}) {
+    for (const char* schedule :
+         {"1f1b", "gpipe", "interleaved vpp=2", "interleaved vpp=2 layers=5/1/1/1", "zb-h1"}) {
       for (const char* rest :
            {"precision=fp32 zero=0", "precision=bf16 zero=1 recompute=full",
             "precision=bf16 zero=2 recompute=selective", "precision=fp32 zero=3 norm=unfused",
@@ -86,11 +87,8 @@ TEST_P(EngineMemory, IsWhatThePlannerSays) {
     if (layout.data_parallel == 3) options.job.global_batch_size = 12;
     const StepCost step = step_cost(piece_costs(options.job, layout, cluster, profile), options.job,
                                     layout, cluster, profile);
-    const Schedule schedule =
-        *make_schedule(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
-                       static_cast<int>(micro_batches_per_step(options)));
     const std::vector<MemoryUse> predicted =
-        peak_memory(step, peak_in_flight(schedule), peak_waiting(schedule), layout, profile);
+        peak_memory(step, held_bytes(step, layout), layout, profile);
 
     std::mutex mutex;
     run_threads(static_cast<int>(layout.devices()), [&](World& world) {

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "cost/step_cost.hpp"
+#include "cost/peak_memory.hpp"
 #include "model/sharded_parameters.hpp"
 #include "schedule/schedule.hpp"
 #include "support/round_machine.hpp"
@@ -153,9 +153,8 @@ struct Pipeline {
   }
   std::vector<MemoryUse> peak(ScheduleKind kind, int micro_batches) {
     layout.schedule = kind;
-    const auto schedule = make_schedule(kind, layout.pipeline_parallel,
-                                        layout.virtual_stages_per_rank, micro_batches);
-    return peak_memory(step, peak_in_flight(*schedule), peak_waiting(*schedule), layout, profile);
+    step.num_micro_batches = micro_batches;
+    return peak_memory(step, held_bytes(step, layout), layout, profile);
   }
 };
 
@@ -176,12 +175,17 @@ TEST(PeakMemory, FewerMicroBatchesThanRanksAreAllHeld) {
                    2 * 100);
 }
 
-TEST(PeakMemory, InterleavedChunksCountByTheirMean) {
+TEST(PeakMemory, UnequalInterleavedChunksCountAtTheFullestMoment) {
   Pipeline pipeline(2, 2);
   pipeline.step.chunks[0].kept_bytes = 300;  // rank 0 holds chunks 0 and 2
-  // Warm-up of rank 0: 2 (2 - 0 - 1) + (2 - 1) 2 forwards, and the one before the first backward.
-  EXPECT_DOUBLE_EQ(pipeline.peak(ScheduleKind::interleaved, 8)[0].activations,
-                   (2 + 2 + 1) * (300 + 100) / 2.0);
+  // Rank 0 runs five forwards before its first backward: two of its first chunk, two of its second
+  // and one of the next pair's first. The pair's other one comes when one of chunk 2 has gone.
+  EXPECT_DOUBLE_EQ(pipeline.peak(ScheduleKind::interleaved, 2)[0].activations, 2 * 300 + 2 * 100);
+  EXPECT_DOUBLE_EQ(pipeline.peak(ScheduleKind::interleaved, 8)[0].activations, 4 * 300 + 1 * 100);
+
+  pipeline.step.chunks[0].kept_bytes = 100;
+  pipeline.step.chunks[2].kept_bytes = 300;
+  EXPECT_DOUBLE_EQ(pipeline.peak(ScheduleKind::interleaved, 8)[0].activations, 3 * 100 + 2 * 300);
 }
 
 TEST(PeakMemory, FactorsOfTheProfileApply) {

@@ -213,6 +213,56 @@ TEST(StepCost, Zero2And3CommunicateWithEveryMicroBatch) {
   EXPECT_EQ(cost.ranks[0].gather_s, 0);
 }
 
+TEST(StepCost, ShardedTrafficHidesBehindBothHalvesOfBackward) {
+  Step step;
+  step.layout.data_parallel = 4;
+  step.layout.zero_stage = 3;
+  step.cluster.intra_node.bandwidth = 1e4;
+  step.profile.data_parallel_overlap = 0.5;
+  const double scatter = 3.0 / 4 * 4 * step.weights() / 1e4;
+  const double gather = 3.0 / 4 * 2 * step.weights() / 1e4;
+  const double forward = 0.25 + 8 * 1 + 2, half = 8 * 1 + 2;
+  ASSERT_GT(gather, forward);
+  ChunkCost chunk = step.cost().chunks[0];
+  EXPECT_DOUBLE_EQ(chunk.forward.data_comm, gather - 0.5 * forward);
+  EXPECT_DOUBLE_EQ(chunk.backward_input.data_comm, gather + scatter - 0.5 * (half + half));
+
+  // Where backward is split, the weights are for its first half and the gradients of its second.
+  step.layout.schedule = ScheduleKind::zb_h1;
+  chunk = step.cost().chunks[0];
+  EXPECT_DOUBLE_EQ(chunk.backward_input.data_comm, gather - 0.5 * half);
+  EXPECT_DOUBLE_EQ(chunk.backward_weight.data_comm, scatter - 0.5 * half);
+}
+
+TEST(StepCost, TheEndsOfAPipelineSumTheGradientOfATiedTable) {
+  Step step;
+  step.layout.pipeline_parallel = 8;  // two of its ranks to a node
+  step.layout.tensor_parallel = 2;
+  const auto reduce_s = [&](int rank) { return step.cost().ranks[rank].reduce_s; };
+  EXPECT_EQ(reduce_s(0), 0);
+  step.job.model.tied_embeddings = true;
+  const double table = 256 / 2 * 64;
+  const double seconds = 2 * 1.0 / 2 * 4 * table / 1e9;  // its ends lie on two nodes
+  EXPECT_DOUBLE_EQ(reduce_s(0), seconds);
+  EXPECT_DOUBLE_EQ(reduce_s(7), seconds);
+  for (int rank = 1; rank < 7; ++rank) EXPECT_EQ(reduce_s(rank), 0);
+
+  step.layout.pipeline_parallel = 1;
+  EXPECT_EQ(reduce_s(0), 0);  // one copy
+
+  // Each data rank sums what it owns of the table.
+  step.layout = {.tensor_parallel = 1, .pipeline_parallel = 2, .data_parallel = 2};
+  step.layout.zero_stage = 0;
+  const double whole = reduce_s(0);
+  step.job.model.tied_embeddings = false;
+  const double untied = reduce_s(0);
+  step.job.model.tied_embeddings = true;
+  step.layout.zero_stage = 1;
+  const double shards = reduce_s(0);
+  step.job.model.tied_embeddings = false;
+  EXPECT_NEAR(shards - reduce_s(0), (whole - untied) / 2, 1e-12);
+}
+
 TEST(StepCost, HybridShardsStayInTheNodeAndReplicasSumTheirShare) {
   Step step;
   step.layout.data_parallel = 8;

@@ -62,6 +62,12 @@ TEST(Predict, HfuAddsWhatIsRecomputed) {
   prediction = example.prediction();
   EXPECT_NEAR(prediction.hfu / prediction.mfu, (model + 2 * 8 * per_layer + 4 * scores) / model,
               1e-12);
+
+  // Some frameworks play the head again as well.
+  example.profile.defaults.recompute_head = true;
+  prediction = example.prediction();
+  EXPECT_NEAR(prediction.hfu / prediction.mfu,
+              (model + 2 * 8 * per_layer + 4 * scores + 2 * 256 * 64) / model, 1e-12);
 }
 
 TEST(Predict, OneDeviceTakesTheSumOfItsParts) {

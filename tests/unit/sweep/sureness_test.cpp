@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "sweep/normal.hpp"
+#include "sweep/normal_draws.hpp"
 #include "sweep/study_loop.hpp"
 #include "unit/sweep/made_up_job.hpp"
 

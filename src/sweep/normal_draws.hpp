@@ -7,12 +7,6 @@
 
 namespace kumihimo {
 
-inline double normal_cdf(double z) { return 0.5 * std::erfc(-z / std::numbers::sqrt2); }
-
-inline double normal_density(double z) {
-  return std::exp(-0.5 * z * z) / std::sqrt(2 * std::numbers::pi);
-}
-
 /// Numbers of a standard normal distribution, the same on every platform for the same seed.
 class NormalDraws {
  public:
