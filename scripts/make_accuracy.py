@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes docs/accuracy.md: how far predictions are from published runs.
 
-usage: make_accuracy.py [--runs FOLDER] [--program PATH] [--out FILE] [--only search|range]
+usage: make_accuracy.py [--runs FOLDER] [--program PATH] [--out FILE] [--only search|range|rest]
 
 Runs `kumihimo validate` on every source below. The run files are their publishers' and are not part
 of the project: they are read from --runs, else from the folder that KUMIHIMO_RUNS names, else from
@@ -352,7 +352,8 @@ network cards than its ranks have; fits that start from what the other profiles 
 from round figures (nine of fifteen medians fell, six rose, one of them from 4.8 to 24.9 %).
 
 So were four things that are known of the software or the hardware, tried one by one and together
-(this sweep, each sheet held out, now 4.7 %):
+(this sweep, each sheet held out, 4.7 % while a fit of step times ended at a noise of 2 %; it ends at
+1 % since, which runs that are slow for reasons of their own pull at less: 4.4 %, median 3.1 to 2.7 %):
 
 - what the publisher's framework does by its source as released a year later
   (github.com/Aleph-Alpha/scaling): under ZeRO-1, too, gradients are all-reduced whole, in fp32, after
@@ -360,7 +361,10 @@ So were four things that are known of the software or the hardware, tried one by
   apart; logits are gathered in 16 bits; the final norm counts as a piece of the split. The rates
   that are fitted then look more like those of other frameworks (inter-node scaling 0.30, not 0.52;
   operand traffic 0.75, not 1.9), but the rows fitted to are met no better (3.6 to 3.7 %) and sheets
-  held out a little worse (4.9 to 5.1 %);
+  held out a little worse (4.9 to 5.1 %). Of these the whole all-reduce alone, with a fit that ends at a
+  noise of 0.7 %, brings the median of sheets held out to 2.4 %, but then the layouts picked for the
+  two sheets of LLaMA-13B at 2,048 tokens are 7 and 14 MFU points worse than the best, which pays next
+  to nothing for its data parallelism;
 - matrix products as waves of tiles over the device's multiprocessors. Of 102 products that SimuMax
   measured on an A100 (its configs/system/a100_pcie.json) this takes the root mean square error from
   8.5 to between 5.9 and 6.8 %, the largest from 34 to 21 %, an unfinished wave costing half of what
@@ -451,6 +455,12 @@ def with_section(document, section):
     return document[:start] + section + "\n" + document[end:]
 
 
+def section_of(document, title):
+    """The section with that title, as with_section would replace it."""
+    start = document.index(f"\n{title}\n") + 1
+    return document[start:document.index("\n## ", start) + 1].rstrip("\n") + "\n"
+
+
 def write(path, text):
     partial = path.with_suffix(".partial")
     partial.write_text(text)
@@ -462,8 +472,9 @@ def main():
     parser.add_argument("--runs", type=pathlib.Path, help="folder of the run files")
     parser.add_argument("--program", default=ROOT / "build" / "kumihimo")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs" / "accuracy.md")
-    parser.add_argument("--only", choices=["search", "range"],
-                        help="write that section anew and leave the others as they are")
+    parser.add_argument("--only", choices=["search", "range", "rest"],
+                        help="write that section anew and leave the others as they are; rest: all "
+                             "but those two")
     options = parser.parse_args()
     folder = options.runs or pathlib.Path(
         os.environ.get("KUMIHIMO_RUNS") or ROOT.parent / "shared" / "data")
@@ -481,7 +492,12 @@ def main():
                 "search": lambda: accuracy_search.search_section(program, folder, say),
                 "range": lambda: accuracy_range.range_section(program, fitted_sources(), folder,
                                                               scratch, Unavailable, say)}
-            if options.only:
+            if options.only == "rest":
+                titles = {"search": accuracy_search.TITLE, "range": accuracy_range.TITLE}
+                page = options.out.read_text()
+                sections = {key: lambda title=title: section_of(page, title)
+                            for key, title in titles.items()}
+            elif options.only:
                 section = sections[options.only]()
                 write(options.out, with_section(options.out.read_text(), section))
                 return

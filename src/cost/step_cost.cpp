@@ -117,7 +117,6 @@ class StepBuilder {
         layout_(layout),
         cluster_(cluster),
         profile_(profile),
-        devices_(devices),
         groups_(data_groups(layout, cluster, devices)),
         layers_(stage_layers(layout, job)),
         between_nodes_(messages_between_nodes(layout, cluster)) {
@@ -275,8 +274,9 @@ class StepBuilder {
     const std::int64_t table = table_parameters(
         job_.model, padded_vocab(job_, layout_.tensor_parallel), layout_.tensor_parallel);
     const int shares = layout_.zero_stage >= 1 ? groups_.shard_ranks : 1;
-    const GroupPlacement ends =
-        place_group(cluster_, (ranks_ - 1) * stride(layout_, Axis::pipeline), 2, devices_);
+    const std::int64_t side_by_side = stride(layout_, Axis::pipeline);
+    const bool apart = crosses_nodes(cluster_, 0, side_by_side, (ranks_ - 1) * side_by_side);
+    const GroupPlacement ends = apart ? GroupPlacement{2, 1, 2} : GroupPlacement{2, 2, 1};
     cost.reduce_s += collective_seconds(CollectiveKind::all_reduce,
                                         static_cast<double>(table * bytes_.gradients) / shares,
                                         ends, groups_.job_nodes, cluster_, profile_);
@@ -328,7 +328,6 @@ class StepBuilder {
   const ParallelLayout& layout_;
   const Cluster& cluster_;
   const StackProfile& profile_;
-  const std::int64_t devices_;
   const DataGroups groups_;
   const std::vector<int> layers_;  ///< by virtual stage
   const std::vector<bool> between_nodes_;
