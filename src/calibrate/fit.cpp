@@ -15,12 +15,8 @@ namespace {
 /// Spread of log step time (or memory) that a good model leaves on clean runs; beyond a few of
 /// these a run is an outlier and pulls no harder. A base profile may be far from the runs, and then
 /// all would look like outliers: the fit starts with a wide spread and narrows it.
-/// Step times end at what repeated runs of one layout differ by.
-constexpr std::array narrowing_time_noise{0.20, 0.06, 0.02, 0.01};
-constexpr std::array narrowing_memory_noise{0.20, 0.06, 0.02};
-
-/// A parameter that moves no run by more than this is not fitted.
-constexpr double informing_noise = 0.02;
+constexpr std::array narrowing_noise{0.20, 0.06, 0.02};
+constexpr double final_noise = narrowing_noise.back();
 
 /// Spread of log memory where only the outcome is known: that a run fitted, or did not.
 constexpr double outcome_noise = 0.03;
@@ -106,23 +102,21 @@ class Problem {
     std::vector<double> logs = base_logs();
     const std::vector<double> centre = logs;
     if (!free_.empty() && !runs_.empty()) {
-      const auto narrowing = memory_ ? std::span<const double>(narrowing_memory_noise)
-                                     : std::span<const double>(narrowing_time_noise);
-      for (const double noise : narrowing) narrow(logs, centre, noise, noise == narrowing.back());
+      for (const double noise : narrowing_noise) narrow(logs, centre, noise);
     }
     write(report, logs);
   }
 
  private:
   /// Moves `logs` to the optimum for one spread of the runs.
-  void narrow(std::vector<double>& logs, const std::vector<double>& centre, double noise,
-              bool last) {
+  void narrow(std::vector<double>& logs, const std::vector<double>& centre, double noise) {
     ceres::Problem problem;
     add_blocks(problem, logs.data(), centre, noise);
     for (std::size_t i = 0; i < free_.size(); ++i) {
       problem.SetParameterLowerBound(logs.data(), static_cast<int>(i), std::log(free_[i].lower));
       problem.SetParameterUpperBound(logs.data(), static_cast<int>(i), std::log(free_[i].upper));
     }
+    const bool last = noise == final_noise;
     ceres::Solver::Options options;
     options.linear_solver_type = ceres::DENSE_QR;
     options.max_num_iterations = last ? 40 : 10;
@@ -170,8 +164,7 @@ class Problem {
         std::clamp(base_.*parameter.member * std::exp(log_move), parameter.lower, parameter.upper);
     double sum = 0;
     for (std::size_t i = 0; i < runs_.size(); ++i) {
-      const double in_noise =
-          std::log(value(predict(*runs_[i], moved)) / at_base[i]) / informing_noise;
+      const double in_noise = std::log(value(predict(*runs_[i], moved)) / at_base[i]) / final_noise;
       sum += in_noise * in_noise;
     }
     return sum;
