@@ -146,6 +146,21 @@ TEST(Program, ListsTheCatalogAsJson) {
   EXPECT_THAT(run({"models", "show", "llama-13b"}).out, HasSubstr("hidden_size"));
 }
 
+// Measured at 70.6 % MFU (arXiv:2311.05610, with a vocabulary of 128,000): the case that a user
+// tries first. A fit may meet more runs and still lose it.
+TEST(Plan, TheFoundingPapersBestLayoutComesFirst) {
+  for (const char* vocab : {"32000", "128000"}) {
+    const Outcome plan = run({"plan", "--model", "llama-13b", "--cluster", "a100-80gb-sxm",
+                              "--gpus", "64", "--seq-length", "2048", "--global-batch-size", "2048",
+                              "--vocab-size", vocab, "--json"});
+    ASSERT_EQ(plan.code, 0) << plan.err;
+    EXPECT_THAT(nlohmann::json::parse(plan.out)["best"][0]["layout"]["text"].get<std::string>(),
+                AllOf(HasSubstr("tp=1 pp=1 dp=64 micro-batch=1 "), HasSubstr("recompute=none"),
+                      HasSubstr("attention=flash2 norm=fused")))
+        << "vocabulary " << vocab;
+  }
+}
+
 TEST(Plan, HonoursConstraints) {
   const Outcome plan = run(job(
       "plan", {"--tp", "2", "--pp", "2,4", "--recompute", "full", "--limit", "1000", "--json"}));
