@@ -1,5 +1,6 @@
 #include "cost/rank_states.hpp"
 
+#include "base/ceil_divide.hpp"
 #include "layout/layer_split.hpp"
 #include "model/sharded_parameters.hpp"
 

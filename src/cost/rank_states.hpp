@@ -2,7 +2,6 @@
 
 #include <cstdint>
 
-#include "base/ceil_divide.hpp"
 #include "cost/memory.hpp"
 #include "layout/parallel_layout.hpp"
 

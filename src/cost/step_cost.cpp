@@ -308,17 +308,17 @@ class StepBuilder {
   /// One pass through all layers of a rank: by its end everything that the last step has updated
   /// has been used.
   double first_forward_s(int rank) const {
-    double seconds = 0;
-    for (std::size_t stage = rank; stage < step_.chunks.size(); stage += ranks_) {
-      seconds += step_.chunks[stage].forward.total();
-    }
-    return seconds;
+    return over_chunks(rank, [](const ChunkCost& chunk) { return chunk.forward.total(); });
   }
 
-  double last_backward_s(int rank) const {
+  double last_backward_s(int rank) const { return over_chunks(rank, backward_s); }
+
+  /// Sum of the rank's chunks.
+  template <class Seconds>
+  double over_chunks(int rank, Seconds seconds_of) const {
     double seconds = 0;
     for (std::size_t stage = rank; stage < step_.chunks.size(); stage += ranks_) {
-      seconds += backward_s(step_.chunks[stage]);
+      seconds += seconds_of(step_.chunks[stage]);
     }
     return seconds;
   }

@@ -9,7 +9,6 @@
 #include "cost/stack_profile_file.hpp"
 #include "layout/layout_text.hpp"
 #include "layout/validate.hpp"
-#include "schedule/schedule.hpp"
 #include "support/small_models.hpp"
 #include "support/training_runs.hpp"
 
