@@ -4,42 +4,21 @@
 
 #include "cluster/cluster_file.hpp"
 #include "cost/stack_choice.hpp"
-#include "layout/layout_text.hpp"
 #include "store/store.hpp"
 #include "support/program_runs.hpp"
 #include "support/scratch_folder.hpp"
+#include "unit/cli/small_llama_trial.hpp"
 
 namespace kumihimo {
 namespace {
 
 using testing::ScratchFolder;
 
-/// A trial of a model of four layers on eight devices that no catalog knows.
+/// On devices that no catalog knows.
 void add_trial(Store& store, std::int64_t study, std::int64_t machine, const ParallelLayout& layout,
                const char* step_time_s) {
-  Trial trial{.study_id = study, .machine_id = machine, .layout = to_text(layout), .repetition = 0};
-  for (const auto& [column, cell] : std::initializer_list<std::pair<RunColumn, std::string>>{
-           {RunColumn::source, "a sweep"},
-           {RunColumn::table_or_row_id, trial.layout},
-           {RunColumn::model_name, "llama-small"},
-           {RunColumn::hidden, "1024"},
-           {RunColumn::layers, "4"},
-           {RunColumn::heads, "8"},
-           {RunColumn::kv_heads, "8"},
-           {RunColumn::ffn_hidden, "2816"},
-           {RunColumn::vocab, "32000"},
-           {RunColumn::seq_len, "512"},
-           {RunColumn::global_batch, "16"},
-           {RunColumn::gpus, "8"},
-           {RunColumn::gpu_type, "our box"},
-           {RunColumn::gpus_per_node, "8"},
-           {RunColumn::tp, std::to_string(layout.tensor_parallel)},
-           {RunColumn::pp, "1"},
-           {RunColumn::dp, std::to_string(layout.data_parallel)},
-           {RunColumn::micro_batch, std::to_string(layout.micro_batch_size)},
-           {RunColumn::precision, "bf16"}}) {
-    trial.run[column] = cell;
-  }
+  Trial trial = testing::small_llama_trial(study, layout, "our box");
+  trial.machine_id = machine;
   trial.id = store.begin_trial(trial);
   trial.state = TrialState::ok;
   trial.run[RunColumn::step_time_s] = step_time_s;

@@ -4,40 +4,13 @@
 #include "cluster/cluster_file.hpp"
 #include "cost/stack_profile_file.hpp"
 #include "support/scratch_folder.hpp"
+#include "unit/cli/small_llama_trial.hpp"
 
 namespace kumihimo {
 namespace {
 
 using ::testing::HasSubstr;
 using testing::ScratchFolder;
-
-/// A trial of a model of four layers on eight A100.
-Trial trial_of(std::int64_t study) {
-  Trial trial{.study_id = study, .layout = "tp=2 dp=4 micro-batch=1", .repetition = 0};
-  for (const auto& [column, cell] : std::initializer_list<std::pair<RunColumn, const char*>>{
-           {RunColumn::source, "a sweep"},
-           {RunColumn::table_or_row_id, "1"},
-           {RunColumn::model_name, "llama-small"},
-           {RunColumn::hidden, "1024"},
-           {RunColumn::layers, "4"},
-           {RunColumn::heads, "8"},
-           {RunColumn::kv_heads, "8"},
-           {RunColumn::ffn_hidden, "2816"},
-           {RunColumn::vocab, "32000"},
-           {RunColumn::seq_len, "512"},
-           {RunColumn::global_batch, "16"},
-           {RunColumn::gpus, "8"},
-           {RunColumn::gpu_type, "here"},
-           {RunColumn::gpus_per_node, "8"},
-           {RunColumn::tp, "2"},
-           {RunColumn::pp, "1"},
-           {RunColumn::dp, "4"},
-           {RunColumn::micro_batch, "1"},
-           {RunColumn::precision, "bf16"}}) {
-    trial.run[column] = cell;
-  }
-  return trial;
-}
 
 /// Adds a study with one trial; what it lacks is left out.
 void add_sweep(Store& store, const std::string& name, bool machine, bool profile) {
@@ -47,7 +20,8 @@ void add_sweep(Store& store, const std::string& name, bool machine, bool profile
     fitted.name = name;
     store.add_profile(study, {.toml = write_stack_profile(fitted)});
   }
-  Trial trial = trial_of(study);
+  Trial trial = testing::small_llama_trial(
+      study, {.tensor_parallel = 2, .data_parallel = 4, .micro_batch_size = 1}, "here");
   if (machine) {
     trial.machine_id =
         store.put_machine({.fingerprint = "eight devices",
