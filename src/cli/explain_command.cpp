@@ -56,8 +56,7 @@ std::optional<ParallelLayout> best_layout(const PlannedJob& planned, Errors& fau
 
 /// A trace of millions of passes takes gigabytes, and no viewer opens it.
 void judge_trace(const TrainingJob& job, const ParallelLayout& layout, Errors& faults) {
-  const std::int64_t passes = layout.schedule == ScheduleKind::zb_h1 ? 3 : 2;
-  const std::int64_t traced = passes * layout.virtual_stages() * num_micro_batches(job, layout);
+  const std::int64_t traced = num_actions(job, layout);
   if (traced <= most_traced_passes) return;
   faults.push_back({"--trace",
                     fmt::format("would hold {} passes, more than the {} that viewers open",

@@ -19,7 +19,7 @@ constexpr int most_planned = 200;
 constexpr std::size_t most_bars = 5;
 constexpr std::size_t most_spans = 900;
 constexpr std::size_t spans_of_rank = 100;  // more would be a blur
-constexpr std::int64_t most_simulated_actions = 200'000;
+constexpr std::int64_t most_shown_actions = 200'000;
 
 class PlanReporter {
  public:
@@ -126,13 +126,13 @@ class PlanReporter {
     for (std::size_t i = 0; i < chosen_.size() && content_.timelines.size() < 2; ++i) {
       const ParallelLayout& layout = chosen_[i];
       if (layout.pipeline_parallel == 1) continue;
+      if (num_actions(planned_.job, layout) > most_shown_actions) continue;
       const auto schedule = make_schedule(planned_.job, layout);
       if (!schedule) continue;
       const PieceCosts pieces =
           piece_costs(planned_.job, layout, planned_.cluster, planned_.profile);
       const StepCost cost =
           step_cost(pieces, planned_.job, layout, planned_.cluster, planned_.profile);
-      if (cost.num_micro_batches * layout.virtual_stages() > most_simulated_actions) continue;
       const SimulatedStep played = simulate(*schedule, cost, true);
       content_.timelines.push_back(timeline_of(played, layout, labels_[i]));
     }

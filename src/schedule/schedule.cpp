@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <limits>
 
 #include "layout/names.hpp"
 
@@ -160,7 +161,8 @@ Errors schedule_faults(ScheduleKind kind, int pipeline_parallel, int virtual_sta
          "use interleaved, or give 1"});
   }
 
-  if (!is_playable(kind, pipeline_parallel, virtual_stages_per_rank, num_micro_batches)) {
+  if (num_actions(kind, pipeline_parallel, virtual_stages_per_rank, num_micro_batches) >
+      max_schedule_actions) {
     errors.push_back(
         {"schedule: micro-batches",
          fmt::format("{} micro-batches over {} stages are more than {} actions", num_micro_batches,
@@ -177,16 +179,17 @@ std::int64_t num_micro_batches(const TrainingJob& job, const ParallelLayout& lay
   return job.global_batch_size / (std::int64_t{layout.data_parallel} * layout.micro_batch_size);
 }
 
-bool is_playable(ScheduleKind kind, int pipeline_parallel, int virtual_stages_per_rank,
-                 std::int64_t num_micro_batches) {
-  // Divided rather than multiplied: three ints may overflow 64 bits.
+std::int64_t num_actions(ScheduleKind kind, int pipeline_parallel, int virtual_stages_per_rank,
+                         std::int64_t num_micro_batches) {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
   const std::int64_t passes = kind == ScheduleKind::zb_h1 ? 3 : 2;
   const std::int64_t stages = std::int64_t{pipeline_parallel} * virtual_stages_per_rank;
-  return num_micro_batches <= max_schedule_actions / passes / stages;
+  if (num_micro_batches > most / passes / stages) return most;
+  return passes * stages * num_micro_batches;
 }
 
-bool is_playable(const TrainingJob& job, const ParallelLayout& layout) {
-  return is_playable(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
+std::int64_t num_actions(const TrainingJob& job, const ParallelLayout& layout) {
+  return num_actions(layout.schedule, layout.pipeline_parallel, layout.virtual_stages_per_rank,
                      num_micro_batches(job, layout));
 }
 

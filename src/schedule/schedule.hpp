@@ -49,12 +49,13 @@ inline constexpr std::int64_t max_schedule_actions = std::int64_t{1} << 25;
 /// batch, as a valid layout's does.
 std::int64_t num_micro_batches(const TrainingJob& job, const ParallelLayout& layout);
 
-/// Whether a schedule has at most max_schedule_actions. Requires positive numbers.
-bool is_playable(ScheduleKind kind, int pipeline_parallel, int virtual_stages_per_rank,
-                 std::int64_t num_micro_batches);
+/// Actions of all ranks of a schedule; the largest number there is where there are more. Requires
+/// positive numbers.
+std::int64_t num_actions(ScheduleKind kind, int pipeline_parallel, int virtual_stages_per_rank,
+                         std::int64_t num_micro_batches);
 
 /// The same of a valid layout's schedule.
-bool is_playable(const TrainingJob& job, const ParallelLayout& layout);
+std::int64_t num_actions(const TrainingJob& job, const ParallelLayout& layout);
 
 /// Builds the schedule of `kind`.
 /// GPipe: Huang et al. 2018, arXiv:1811.06965. 1F1B and its interleaved form: Narayanan et al.

@@ -11,7 +11,7 @@ std::optional<std::string_view> LayoutJudge::fault_of(const ParallelLayout& layo
   if (const auto fault = first_fault(layout, job, request_.cluster, request_.devices)) {
     return fault;
   }
-  if (!is_playable(job, layout)) {
+  if (num_actions(job, layout) > max_schedule_actions) {
     return "too many micro-batches to simulate";
   }
   return std::nullopt;

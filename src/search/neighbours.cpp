@@ -240,7 +240,7 @@ class Neighbourhood {
       if (!error.fix.empty()) neighbour.reason += ": " + error.fix;
     }
     if (!neighbour.reason.empty()) return;
-    if (!is_playable(request_.job, layout)) {
+    if (num_actions(request_.job, layout) > max_schedule_actions) {
       neighbour.reason = "too many micro-batches to simulate";
       return;
     }

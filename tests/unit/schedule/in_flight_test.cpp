@@ -81,11 +81,12 @@ TEST(InFlight, ChunksThatHoldUnequallyCountAtTheFullestMoment) {
 
 TEST(InFlight, RefusesWhatMakeScheduleRefuses) {
   // 2 passes of 2^10 micro-batches over 2^14 stages are 2^25 actions, the most there may be.
-  EXPECT_TRUE(is_playable(ScheduleKind::one_forward_one_backward, 1 << 14, 1, 1 << 10));
-  EXPECT_FALSE(is_playable(ScheduleKind::one_forward_one_backward, 1 << 14, 1, (1 << 10) + 1));
-  EXPECT_FALSE(is_playable(ScheduleKind::zb_h1, 1 << 14, 1, 1 << 10));  // 3 passes
-  EXPECT_FALSE(is_playable(ScheduleKind::interleaved, 1 << 14, 2, 1 << 10));
-  EXPECT_FALSE(is_playable(ScheduleKind::gpipe, 1, 1, std::int64_t{1} << 40));
+  EXPECT_EQ(num_actions(ScheduleKind::one_forward_one_backward, 8, 1, 32), 2 * 8 * 32);
+  EXPECT_EQ(num_actions(ScheduleKind::zb_h1, 8, 1, 32), 3 * 8 * 32);
+  EXPECT_EQ(num_actions(ScheduleKind::interleaved, 8, 2, 32), 2 * 8 * 2 * 32);
+  EXPECT_EQ(num_actions(ScheduleKind::gpipe, 1 << 30, 1 << 30, std::int64_t{1} << 40),
+            std::numeric_limits<std::int64_t>::max());
+  EXPECT_TRUE(make_schedule(ScheduleKind::one_forward_one_backward, 1 << 14, 1, 1 << 10));
   EXPECT_FALSE(make_schedule(ScheduleKind::one_forward_one_backward, 1 << 14, 1, (1 << 10) + 1));
 }
 
