@@ -113,7 +113,7 @@ struct StackProfile {
   double logits_factor = 1.2;
   double buffer_layers = 1.0;
   double allocator_overhead = 0.03;
-  double memory_residual = 0.03;
+  double memory_residual = 0.3;
 
   // What the fit left over: standard deviation of log(measured / predicted) step time.
   // That is within `range`; see step_time_error() for what lies beyond it.
