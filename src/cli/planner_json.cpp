@@ -43,6 +43,7 @@ Json cluster_json(const Cluster& cluster) {
             {"devices_per_node", cluster.devices_per_node},
             {"nodes", cluster.nodes},
             {"intra_node_bytes_per_s", cluster.intra_node.bandwidth},
+            {"intra_node_mesh", cluster.intra_node_mesh},
             {"inter_node_bytes_per_s", cluster.inter_node.bandwidth},
             {"price_per_device_hour", nullptr},
             {"currency", nullptr}};

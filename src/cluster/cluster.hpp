@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
@@ -73,7 +74,8 @@ struct Cluster {
   Device device;
   int devices_per_node = 0;  ///< devices that the intra-node link joins (NVL72: 72)
   int nodes = 0;             ///< how many there are; plan's default for --gpus
-  Link intra_node;           ///< per device
+  Link intra_node;           ///< per device, to all others of its node together
+  bool intra_node_mesh = false;  ///< every two devices of a node by links of their own, no switch
   Link inter_node;           ///< per device: NIC bandwidth x nics_per_node / devices_per_node
   int nics_per_node = 0;
   double nic_bandwidth = 0;        ///< bytes/s of one NIC, one direction
@@ -83,6 +85,13 @@ struct Cluster {
   std::vector<Source> sources;
 
   int devices() const { return devices_per_node * nodes; }
+  /// bytes/s that each of `ranks` devices of one node can send to the others of them. Through a
+  /// switch all that a device has; in a mesh the links that lead to them, which many rings at once
+  /// fill; one rank alone is asked about as if it had one other.
+  double intra_node_bandwidth(int ranks) const {
+    if (!intra_node_mesh || ranks >= devices_per_node) return intra_node.bandwidth;
+    return intra_node.bandwidth * std::max(ranks - 1, 1) / (devices_per_node - 1);
+  }
   bool operator==(const Cluster&) const = default;
 };
 

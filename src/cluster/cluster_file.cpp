@@ -25,7 +25,7 @@ namespace {
 constexpr std::int64_t most_devices = 100'000'000;
 
 /// What a source may vouch for: each of these, or a table that holds some of them.
-constexpr std::array<std::string_view, 23> citable_keys{
+constexpr std::array<std::string_view, 24> citable_keys{
     "devices_per_node",
     "nodes",
     "device.memory",
@@ -46,6 +46,7 @@ constexpr std::array<std::string_view, 23> citable_keys{
     "host.link_bandwidth",
     "links.intra_node.bandwidth",
     "links.intra_node.latency",
+    "links.intra_node.mesh",
     "links.inter_node.nic_bandwidth",
     "links.inter_node.nics_per_node",
     "links.inter_node.latency",
@@ -139,6 +140,7 @@ void read_links(TableReader links, Cluster& cluster) {
   cluster.intra_node.bandwidth =
       intra.quantity("bandwidth", bandwidth, Presence::required).value_or(0);
   cluster.intra_node.latency_s = intra.quantity("latency", latency, Presence::required).value_or(0);
+  cluster.intra_node_mesh = intra.truth("mesh", Presence::optional).value_or(false);
   intra.refuse_unknown_keys();
 
   TableReader inter = links.child("inter_node");

@@ -75,6 +75,7 @@ std::string write_cluster(const Cluster& cluster) {
   text += "\n[links.intra_node]\n";
   quantity("bandwidth", rate_text(cluster.intra_node.bandwidth));
   quantity("latency", latency_text(cluster.intra_node.latency_s));
+  if (cluster.intra_node_mesh) line("mesh", "true");
   text += "\n[links.inter_node]\n";
   quantity("nic_bandwidth", quantity_text(cluster.nic_bandwidth, Dimension::bytes_per_second,
                                           {{"Gbps", 1e9 / 8}, {"Mbps", 1e6 / 8}, {"B/s", 1}}));

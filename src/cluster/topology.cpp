@@ -77,11 +77,11 @@ bool crosses_nodes(const Cluster& cluster, std::int64_t first, std::int64_t coun
 }
 
 Link slowest_link(const Cluster& cluster, const GroupPlacement& placement) {
-  if (placement.nodes <= 1) return cluster.intra_node;
+  const double within_node = cluster.intra_node_bandwidth(placement.ranks_per_node);
+  if (placement.nodes <= 1) return {within_node, cluster.intra_node.latency_s};
   Link link = cluster.inter_node;
   if (placement.ranks_per_node > 1) {
-    link.bandwidth =
-        std::min(link.bandwidth * placement.ranks_per_node, cluster.intra_node.bandwidth);
+    link.bandwidth = std::min(link.bandwidth * placement.ranks_per_node, within_node);
   }
   return link;
 }

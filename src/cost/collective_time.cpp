@@ -24,8 +24,12 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
   const double passes = kind == CollectiveKind::all_reduce ? 2 : 1;
   const double moved = kind == CollectiveKind::send_receive ? bytes : steps / group.ranks * bytes;
 
+  // Blocks that are sent on make one ring, which has one neighbour's links of a mesh.
+  const int joined = kind == CollectiveKind::send_receive ? 2 : group.ranks_per_node;
   const double within_node =
-      group.ranks_per_node > 1 ? moved / (cluster.intra_node.bandwidth * profile.intra_node) : 0;
+      group.ranks_per_node > 1
+          ? moved / (cluster.intra_node_bandwidth(joined) * profile.intra_node)
+          : 0;
   if (group.nodes <= 1) {
     return within_node + profile.collective_s +
            (cluster.intra_node.latency_s + profile.hop_s) * steps;
@@ -43,7 +47,9 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
 
 double message_seconds(double bytes, bool between_nodes, const Cluster& cluster,
                        const StackProfile& profile) {
-  const Link& link = between_nodes ? cluster.inter_node : cluster.intra_node;
+  const Link link = between_nodes
+                        ? cluster.inter_node
+                        : Link{cluster.intra_node_bandwidth(2), cluster.intra_node.latency_s};
   return bytes / (link.bandwidth * profile.point_to_point) + link.latency_s;
 }
 

@@ -67,6 +67,7 @@ void visit_fields(Cluster& cluster, Visit& visit) {
   visit("devices_per_node", cluster.devices_per_node);
   visit("nodes", cluster.nodes);
   visit("intra_node", cluster.intra_node);
+  visit("intra_node_mesh", cluster.intra_node_mesh);
   visit("inter_node", cluster.inter_node);
   visit("nics_per_node", cluster.nics_per_node);
   visit("nic_bandwidth", cluster.nic_bandwidth);

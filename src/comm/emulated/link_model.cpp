@@ -22,7 +22,8 @@ Link ring_link(const Cluster& cluster, std::span<const int> ranks) {
 
 Link link_between(const Cluster& cluster, int rank, int other) {
   const bool same_node = rank / cluster.devices_per_node == other / cluster.devices_per_node;
-  return same_node ? cluster.intra_node : cluster.inter_node;
+  if (!same_node) return cluster.inter_node;
+  return {cluster.intra_node_bandwidth(2), cluster.intra_node.latency_s};
 }
 
 double all_gather_time_s(const Link& link, int members, double bytes) {

@@ -15,7 +15,7 @@ namespace kumihimo {
 /// slowest_link (cluster/topology.hpp) for the nodes that these ranks lie on.
 Link ring_link(const Cluster& cluster, std::span<const int> ranks);
 
-/// The link between two ranks: intra_node or inter_node.
+/// The link between two ranks: intra_node (of a mesh, their own) or inter_node.
 Link link_between(const Cluster& cluster, int rank, int other);
 
 /// (members - 1) (latency + bytes / members / bandwidth). `bytes`: of the whole.

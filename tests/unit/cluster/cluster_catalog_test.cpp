@@ -157,6 +157,12 @@ TEST(ClusterCatalog, sparse_vendor_figures_are_halved) {
   EXPECT_DOUBLE_EQ(read_cluster("gb200-nvl72")->device.peak(Precision::bf16), 360e15 / 72 / 2);
 }
 
+TEST(ClusterCatalog, two_devices_of_a_mesh_have_the_links_between_them) {
+  EXPECT_DOUBLE_EQ(read_cluster("mi300x")->intra_node_bandwidth(2), 64e9);
+  EXPECT_DOUBLE_EQ(read_cluster("gh200")->intra_node_bandwidth(2), 6 * 25e9);
+  EXPECT_DOUBLE_EQ(read_cluster("h100-80gb-sxm")->intra_node_bandwidth(2), 900e9 / 2);
+}
+
 TEST(ClusterCatalog, mi250x_counts_each_die) {
   const Cluster cluster = *read_cluster("mi250x");
   EXPECT_DOUBLE_EQ(cluster.device.peak(Precision::bf16), 383e12 / 2);

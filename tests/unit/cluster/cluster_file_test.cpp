@@ -107,6 +107,16 @@ TEST(ParseCluster, reads_every_key) {
                 {{"device.peak", "device.memory"}, "Datasheet", "https://example.org/a.pdf"}}));
 }
 
+TEST(ParseCluster, a_mesh_is_one_where_it_says_so) {
+  EXPECT_FALSE(parse_cluster(valid, "mine.toml")->intra_node_mesh);
+  EXPECT_TRUE(parse_cluster(edited("latency = \"1.9us\"", "latency = \"1.9us\"\nmesh = true"),
+                            "mine.toml")
+                  ->intra_node_mesh);
+  const Error fault = fault_of(
+      edited("latency = \"1.9us\"", "latency = \"1.9us\"\nmesh = \"yes\""));
+  EXPECT_TRUE(holds(to_string(fault), "links.intra_node.mesh")) << to_string(fault);
+}
+
 TEST(ParseCluster, optional_keys_may_be_absent) {
   std::string text = edited("power = \"400W\"\nprice_per_hour = \"1.80USD\"\n", "");
   text = text.substr(0, text.find("[[source]]"));
@@ -348,6 +358,7 @@ TEST(WriteCluster, keeps_awkward_texts_and_measured_amounts) {
     cluster.inter_node = {cluster.nic_bandwidth * cluster.nics_per_node / cluster.devices_per_node,
                           about(1e-9)};
     cluster.host_link_bandwidth = about(1e9);
+    cluster.intra_node_mesh = trial % 2 == 1;
     const Expected<Cluster> again = parse_cluster(write_cluster(cluster), "written");
     ASSERT_TRUE(again.has_value()) << to_string(again.errors());
     ASSERT_EQ(*again, cluster);

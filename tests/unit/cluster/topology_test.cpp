@@ -127,6 +127,16 @@ TEST(SlowestLink, inside_a_node_is_the_intra_node_link) {
   EXPECT_EQ(slowest_link(cluster, {8, 8, 1}), cluster.intra_node);
 }
 
+TEST(SlowestLink, of_a_mesh_is_the_part_that_joins_the_members) {
+  Cluster cluster = cluster_of(4);
+  cluster.intra_node_mesh = true;
+  EXPECT_EQ(slowest_link(cluster, {2, 2, 1}), (Link{300e9 / 3, 2e-6}));
+  EXPECT_EQ(slowest_link(cluster, {3, 3, 1}), (Link{300e9 * 2 / 3, 2e-6}));
+  EXPECT_EQ(slowest_link(cluster, {4, 4, 1}), cluster.intra_node);
+  // Two shares of 25 GB/s are less than the 100 GB/s between two devices of a node.
+  EXPECT_EQ(slowest_link(cluster, {8, 2, 4}), (Link{2 * 25e9, 5e-6}));
+}
+
 TEST(SlowestLink, lone_members_have_one_share_of_the_adapters) {
   const Cluster cluster = cluster_of(8);
   EXPECT_EQ(slowest_link(cluster, {4, 1, 4}), cluster.inter_node);

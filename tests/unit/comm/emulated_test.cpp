@@ -17,6 +17,16 @@ TEST(LinkModel, RingsWithinANodeAreBoundByItsLink) {
   EXPECT_EQ(ring_link(cluster, std::array{5, 7}), (Link{8e9, 1e-6}));
 }
 
+TEST(LinkModel, ADeviceOfAMeshReachesEachOtherByAPartOfItsLinks) {
+  Cluster cluster = cluster_of_nodes(4);
+  cluster.intra_node_mesh = true;
+  EXPECT_EQ(link_between(cluster, 0, 3), (Link{8e9 / 3, 1e-6}));
+  EXPECT_EQ(link_between(cluster, 0, 4), (Link{1e9, 1e-5}));
+  EXPECT_EQ(ring_link(cluster, std::array{5, 7}), (Link{8e9 / 3, 1e-6}));
+  EXPECT_EQ(ring_link(cluster, std::array{0, 1, 2, 3}), (Link{8e9, 1e-6}));
+  EXPECT_EQ(ring_link(cluster, std::array{2}), (Link{8e9 / 3, 1e-6}));  // nobody to wait for
+}
+
 TEST(LinkModel, RingsAcrossNodesAreBoundByTheNicSharesOfTheirMembersInANode) {
   const Cluster cluster = cluster_of_nodes(4);
   EXPECT_EQ(ring_link(cluster, std::array{0, 4, 8, 12}), (Link{1e9, 1e-5}));

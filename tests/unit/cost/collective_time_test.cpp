@@ -28,6 +28,31 @@ TEST(CollectiveSeconds, RingsWithinANode) {
   EXPECT_DOUBLE_EQ(seconds(CollectiveKind::send_receive, four_in_a_node), 8e9 / 10e9);
 }
 
+TEST(CollectiveSeconds, MembersOfAMeshHaveTheLinksBetweenThem) {
+  Cluster mesh = round_cluster();
+  mesh.intra_node_mesh = true;
+  const double pair = mesh.intra_node.bandwidth / (mesh.devices_per_node - 1);
+  const GroupPlacement all{mesh.devices_per_node, mesh.devices_per_node, 1};
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_gather, {2, 2, 1}, volume, mesh),
+                   1.0 / 2 * volume / pair);
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_gather, {3, 3, 1}, volume, mesh),
+                   2.0 / 3 * volume / (2 * pair));
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_gather, all, volume, mesh),
+                   seconds(CollectiveKind::all_gather, all));
+  // One ring passes over one link of each member.
+  EXPECT_DOUBLE_EQ(seconds(CollectiveKind::send_receive, all, volume, mesh), volume / pair);
+}
+
+TEST(MessageSeconds, PassOverTheLinkBetweenTwoDevicesOfAMesh) {
+  Cluster mesh = round_cluster();
+  const double switched = message_seconds(volume, false, mesh, ideal_profile());
+  const double between = message_seconds(volume, true, mesh, ideal_profile());
+  mesh.intra_node_mesh = true;
+  EXPECT_DOUBLE_EQ(message_seconds(volume, false, mesh, ideal_profile()),
+                   switched * (mesh.devices_per_node - 1));
+  EXPECT_DOUBLE_EQ(message_seconds(volume, true, mesh, ideal_profile()), between);
+}
+
 TEST(CollectiveSeconds, RingsBetweenNodes) {
   EXPECT_DOUBLE_EQ(seconds(CollectiveKind::all_reduce, four_nodes), 2 * 3.0 / 4 * 8e9 / 1e9);
   // Four members of a node share what enters and leaves it: 14 GB at 4 GB/s.
