@@ -42,9 +42,14 @@ std::string batch_text(const TrainingJob& job) {
 }
 
 std::string cluster_text(const Cluster& cluster) {
-  return fmt::format("{}, {} a node, {} within and {} between nodes", cluster.device.name,
+  const std::string of_a_pair =
+      cluster.intra_node_mesh
+          ? fmt::format(" ({} to each other)",
+                        format_bytes_per_second(cluster.intra_node_bandwidth(2)))
+          : "";
+  return fmt::format("{}, {} a node, {} within{} and {} between nodes", cluster.device.name,
                      cluster.devices_per_node,
-                     format_bytes_per_second(cluster.intra_node.bandwidth),
+                     format_bytes_per_second(cluster.intra_node.bandwidth), of_a_pair,
                      format_bytes_per_second(cluster.inter_node.bandwidth));
 }
 

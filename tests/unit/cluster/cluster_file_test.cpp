@@ -114,7 +114,7 @@ TEST(ParseCluster, a_mesh_is_one_where_it_says_so) {
                   ->intra_node_mesh);
   const Error fault = fault_of(
       edited("latency = \"1.9us\"", "latency = \"1.9us\"\nmesh = \"yes\""));
-  EXPECT_TRUE(holds(to_string(fault), "links.intra_node.mesh")) << to_string(fault);
+  EXPECT_TRUE(holds(fault.where, "links.intra_node.mesh")) << fault.where;
 }
 
 TEST(ParseCluster, optional_keys_may_be_absent) {
