@@ -70,7 +70,8 @@ std::string job_text(std::string_view title, const PlannedJob& planned, const Te
                 {"cluster", fmt::format("{}: {} × {}", planned.cluster.name,
                                         grouped(planned.devices), cluster_text(planned.cluster))},
                 {"job", batch_text(planned.job)},
-                {"stack", fmt::format("{} ({}); {}", planned.profile.name, planned.profile.origin,
+                {"stack", fmt::format("{} ({}); memory ± {:.0f} %, {}", planned.profile.name,
+                                      planned.profile.origin, 100 * planned.profile.memory_residual,
                                       step_error_text(planned, Language::english))}};
   if (!planned.assumptions.empty()) {
     facts.rows.push_back({"assumed", fmt::format("{}", fmt::join(planned.assumptions, ", "))});

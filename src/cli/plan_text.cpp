@@ -178,6 +178,22 @@ std::string smallest_unfit_text(const Plan& plan) {
                      needs_text(unfit.prediction, plan), to_text(unfit.layout));
 }
 
+/// Which layout to take where the first may well run out of memory.
+std::string surer_text(const Plan& plan) {
+  constexpr double doubtful = 0.8, sure = 0.9;
+  const auto fits = [](const RankedLayout& ranked) { return ranked.prediction.fits_probability; };
+  const std::vector<RankedLayout>& best = plan.result.best;
+  if (best.empty() || fits(best.front()) >= doubtful) return "";
+  std::string text = fmt::format("Surer to fit than the first, {:.0f} %: ", 100 * fits(best.front()));
+  const auto surer =
+      std::ranges::find_if(best, [&](const RankedLayout& ranked) { return fits(ranked) >= sure; });
+  if (surer != best.end()) {
+    text += fmt::format("row {}, {:.0f} %, at {} MFU; ", surer - best.begin() + 1,
+                        100 * fits(*surer), percent(surer->prediction.mfu));
+  }
+  return text + fmt::format("--min-fit-probability {:.0f}% ranks such alone\n", 100 * sure);
+}
+
 std::string hint_text(const Plan& plan) {
   if (plan.result.best.empty()) return "";
   return fmt::format("Why the first one: {} --layout \"{}\"\n", plan.explain_command,
@@ -195,6 +211,7 @@ std::string plan_text(const Plan& plan, const Terminal& terminal) {
   text += counts_text(plan.result);
   text += best_unfit_text(plan);
   text += smallest_unfit_text(plan);
+  text += surer_text(plan);
   text += hint_text(plan);
   return text;
 }
