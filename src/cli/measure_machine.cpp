@@ -168,15 +168,17 @@ std::vector<StatedFigure> compared(const Measurement& measured, const Cluster& s
     most_ranks = std::max(most_ranks, point.ranks);
   }
   const bool within_node = most_ranks <= stated.devices_per_node;
-  const Link& link = within_node ? stated.intra_node : stated.inter_node;
+  const auto bandwidth = [&](int ranks) {
+    return within_node ? stated.intra_node_bandwidth(ranks) : stated.inter_node.bandwidth;
+  };
   const std::string where = within_node ? " within a node" : " between nodes";
   const MachineFigures& figures = measured.figures;
   std::vector<StatedFigure> all{
       {"products, fp32", figures.fp32_flop_per_s, stated.device.peak(Precision::fp32), true},
       {"products, bf16", figures.bf16_flop_per_s, stated.device.peak(Precision::bf16), true},
       {"memory", figures.core_bandwidth, stated.device.memory_bandwidth},
-      {"collectives" + where, measured.collectives.bandwidth, link.bandwidth},
-      {"messages" + where, measured.messages.bandwidth, link.bandwidth}};
+      {"collectives" + where, measured.collectives.bandwidth, bandwidth(most_ranks)},
+      {"messages" + where, measured.messages.bandwidth, bandwidth(2)}};
   std::erase_if(all, [](const StatedFigure& f) { return f.measured <= 0 || f.stated <= 0; });
   return all;
 }

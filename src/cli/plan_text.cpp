@@ -184,7 +184,8 @@ std::string surer_text(const Plan& plan) {
   const auto fits = [](const RankedLayout& ranked) { return ranked.prediction.fits_probability; };
   const std::vector<RankedLayout>& best = plan.result.best;
   if (best.empty() || fits(best.front()) >= doubtful) return "";
-  std::string text = fmt::format("Surer to fit than the first, {:.0f} %: ", 100 * fits(best.front()));
+  std::string text =
+      fmt::format("Surer to fit than the first, {:.0f} %: ", 100 * fits(best.front()));
   const auto surer =
       std::ranges::find_if(best, [&](const RankedLayout& ranked) { return fits(ranked) >= sure; });
   if (surer != best.end()) {

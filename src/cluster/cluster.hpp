@@ -72,11 +72,11 @@ struct Cluster {
   std::string description;
   std::vector<std::string> aliases;  ///< gpu_type spellings in published runs
   Device device;
-  int devices_per_node = 0;  ///< devices that the intra-node link joins (NVL72: 72)
-  int nodes = 0;             ///< how many there are; plan's default for --gpus
-  Link intra_node;           ///< per device, to all others of its node together
-  bool intra_node_mesh = false;  ///< every two devices of a node by links of their own, no switch
-  Link inter_node;           ///< per device: NIC bandwidth x nics_per_node / devices_per_node
+  int devices_per_node = 0;      ///< devices that the intra-node link joins (NVL72: 72)
+  int nodes = 0;                 ///< how many there are; plan's default for --gpus
+  Link intra_node;               ///< per device, to all others of its node together
+  bool intra_node_mesh = false;  ///< every two devices of a node by links of their own
+  Link inter_node;               ///< per device: NIC bandwidth x nics_per_node / devices_per_node
   int nics_per_node = 0;
   double nic_bandwidth = 0;        ///< bytes/s of one NIC, one direction
   Bytes host_memory = 0;           ///< per node
