@@ -27,9 +27,8 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
   // Blocks that are sent on make one ring, which has one neighbour's links of a mesh.
   const int joined = kind == CollectiveKind::send_receive ? 2 : group.ranks_per_node;
   const double within_node =
-      group.ranks_per_node > 1
-          ? moved / (cluster.intra_node_bandwidth(joined) * profile.intra_node)
-          : 0;
+      group.ranks_per_node > 1 ? moved / (cluster.intra_node_bandwidth(joined) * profile.intra_node)
+                               : 0;
   if (group.nodes <= 1) {
     return within_node + profile.collective_s +
            (cluster.intra_node.latency_s + profile.hop_s) * steps;

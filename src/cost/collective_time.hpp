@@ -9,13 +9,13 @@ namespace kumihimo {
 
 /// Seconds of one collective over a group of ranks placed as `group`, alone on its links.
 /// Bandwidth-optimal rings (Patarasuk & Yuan 2009): an all-reduce of V bytes over N ranks moves
-/// 2 (N-1)/N V through every rank, gather and scatter half of that; within a node at the intra-node
-/// rate (of a mesh, what joins the members), between nodes through the ranks_per_node NIC shares of the group's members in one node:
-/// many rings at once, each with another member at the edge. Blocks that are sent on (ring
-/// attention, Liu et al. 2023) make one ring, whose edge has its own share alone. The slower of the
-/// two bounds it. `job_nodes`: nodes of the whole job, whose other groups share the fabric:
-/// inter-node bandwidth falls with them as the profile says, smoothly, and at once where the job
-/// outgrows the network (congestion). Latency: one hop per ring step in a node, one per node
+/// 2 (N-1)/N V through every rank, gather and scatter half of that; within a node at the rate that
+/// the members have there, between nodes through the ranks_per_node NIC shares of the group's
+/// members in one node: many rings at once, each with another member at the edge. Blocks that are
+/// sent on (ring attention, Liu et al. 2023) make one ring, whose edge has its own share alone. The
+/// slower of the two bounds it. `job_nodes`: nodes of the whole job, whose other groups share the
+/// fabric: inter-node bandwidth falls with them as the profile says, smoothly, and at once where the
+/// job outgrows the network (congestion). Latency: one hop per ring step in a node, one per node
 /// between.
 double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacement& group,
                           std::int64_t job_nodes, const Cluster& cluster,

@@ -109,11 +109,11 @@ TEST(ParseCluster, reads_every_key) {
 
 TEST(ParseCluster, a_mesh_is_one_where_it_says_so) {
   EXPECT_FALSE(parse_cluster(valid, "mine.toml")->intra_node_mesh);
-  EXPECT_TRUE(parse_cluster(edited("latency = \"1.9us\"", "latency = \"1.9us\"\nmesh = true"),
-                            "mine.toml")
-                  ->intra_node_mesh);
-  const Error fault = fault_of(
-      edited("latency = \"1.9us\"", "latency = \"1.9us\"\nmesh = \"yes\""));
+  EXPECT_TRUE(
+      parse_cluster(edited("latency = \"1.9us\"", "latency = \"1.9us\"\nmesh = true"), "mine.toml")
+          ->intra_node_mesh);
+  const Error fault =
+      fault_of(edited("latency = \"1.9us\"", "latency = \"1.9us\"\nmesh = \"yes\""));
   EXPECT_TRUE(holds(fault.where, "links.intra_node.mesh")) << fault.where;
 }
 
