@@ -36,10 +36,10 @@ bool crosses_nodes(const Cluster& cluster, std::int64_t first, std::int64_t coun
 
 /// The link that bounds a collective of such a group, per member. Inside a node: intra_node, of a
 /// mesh the part that joins the members. Across nodes: the latency of inter_node, and the bandwidth
-/// of a ring that enters and leaves each node once, spread over the NIC shares of the members there:
-/// inter_node.bandwidth * ranks_per_node, at most what members have inside a node if the ring also
-/// has hops there. All groups of that kind are taken to communicate at once, so that a NIC share
-/// serves its own device only.
+/// of a ring that enters and leaves each node once, spread over the NIC shares of the members
+/// there: inter_node.bandwidth * ranks_per_node, at most what members have inside a node if the
+/// ring also has hops there. All groups of that kind are taken to communicate at once, so that a
+/// NIC share serves its own device only.
 Link slowest_link(const Cluster& cluster, const GroupPlacement& placement);
 
 }  // namespace kumihimo
