@@ -226,6 +226,8 @@ constexpr Wording table[] = {
      "ステップ時間の誤差幅(較正に用いた実行の範囲内)"},
     {"page.machine", "machine", "マシン"},
     {"page.study_date", "study {0}", "調査 {0}"},
+    {"page.study_sweep", "sweep", "スイープ"},
+    {"page.study_import", "import", "取り込み"},
     {"page.study_text", "{0}, {1} trials, begun {2}", "{0}、{1} 回の試行、開始 {2}"},
     {"page.model", "model", "モデル"},
     {"page.cluster", "cluster", "クラスタ"},
