@@ -70,11 +70,6 @@ class AdviceWriter {
     return text + "  " + say("advise.kind") + "\n\n";
   }
 
-  std::string gain_text(double gain) const {
-    return is_about_cost() ? say("advise.step_gain_cost", 100 * (1 - 1 / (1 + gain)))
-                           : say("advise.step_gain", 100 * gain);
-  }
-
   std::string joined(const std::vector<std::string>& parts) const {
     return fmt::format("{}", fmt::join(parts, language_ == Language::japanese ? "、" : ", "));
   }
@@ -83,12 +78,10 @@ class AdviceWriter {
     const Prediction& before = step.before.ranked.prediction;
     const Prediction& after = step.after.ranked.prediction;
     std::vector<std::string> parts{
-        gain_text(step.gain), say("advise.mfu_change", percent(before.mfu), percent(after.mfu)),
+        step_gain_text(step.gain, request().goal, language_),
+        say("advise.mfu_change", percent(before.mfu), percent(after.mfu)),
         say("advise.step_change", step_text(before.step_s), step_text(after.step_s))};
-    if (step.days_saved) {
-      parts.push_back(*step.days_saved >= 0 ? say("advise.days", *step.days_saved)
-                                            : say("advise.days_more", -*step.days_saved));
-    }
+    if (step.days_saved) parts.push_back(days_text(*step.days_saved, language_));
     return joined(parts);
   }
 
@@ -260,6 +253,17 @@ std::string fp8_note(const AdviseQuestion& question, Language language) {
 }
 
 }  // namespace
+
+std::string step_gain_text(double gain, AdviceGoal goal, Language language) {
+  return goal == AdviceGoal::cost
+             ? text_of(language, "advise.step_gain_cost", 100 * (1 - 1 / (1 + gain)))
+             : text_of(language, "advise.step_gain", 100 * gain);
+}
+
+std::string days_text(double days_saved, Language language) {
+  return days_saved >= 0 ? text_of(language, "advise.days", days_saved)
+                         : text_of(language, "advise.days_more", -days_saved);
+}
 
 std::vector<std::string> cost_parts(const AdviceStep& step, const Advice& advice,
                                     Language language) {
