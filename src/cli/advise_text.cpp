@@ -295,6 +295,7 @@ std::string option_note(const OptionGain& gain, const AdviseQuestion& question,
   switch (gain.no_change) {
     case NoChange::already_so: return std::string(message(language, "advise.already_so"));
     case NoChange::no_upgrade: return std::string(message(language, "advise.no_upgrade"));
+    case NoChange::no_price: return std::string(message(language, "advise.no_price"));
     case NoChange::impossible:
       // Only phrases without values are translated.
       return language == Language::english ? gain.fault
@@ -302,7 +303,7 @@ std::string option_note(const OptionGain& gain, const AdviseQuestion& question,
     case NoChange::none: break;
   }
   if (opens_fp8(option)) return fp8_note(question, language);
-  if (option.kind() == OptionKind::hardware && !advice.by_cost) {
+  if (option.kind() == OptionKind::hardware && !(advice.by_cost && option.states_price())) {
     return std::string(message(language, "advise.needs_price"));
   }
   return "";
