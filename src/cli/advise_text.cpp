@@ -10,6 +10,7 @@
 #include "cli/step_error_text.hpp"
 #include "cli/table.hpp"
 #include "layout/layout_text.hpp"
+#include "report/report_tables.hpp"
 
 namespace kumihimo {
 namespace {
@@ -185,7 +186,7 @@ class AdviceWriter {
     const auto found = std::ranges::find(advice_.ordered, option);
     if (found == advice_.ordered.end()) return "";
     const auto player = static_cast<std::size_t>(found - advice_.ordered.begin());
-    return fmt::format("{:+.1f}", 100 * advice_.attribution.shares[player]);
+    return signed_points(advice_.attribution.shares[player]);
   }
 
   std::string summary() const {
