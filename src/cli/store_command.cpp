@@ -104,8 +104,7 @@ ExitCode run_import(const Flags& flags, Errors faults) {
   if (!faults.empty()) return refuse(faults);
   std::size_t count = 0;
   for (const auto& [name, trials] : imports->trials) {
-    const std::int64_t study = store->add_study({.name = name, .kind = "import", .settings = "{}"});
-    store->import_trials(study, trials, imports->steps[name]);
+    store->import_study(name, trials, imports->steps[name]);
     count += trials.size();
   }
   return print(fmt::format("Imported {} trials into {}\n", count, *path));
