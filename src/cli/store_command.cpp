@@ -23,6 +23,8 @@ ExitCode run_export(const Flags& flags, Errors faults) {
   const auto csv = flags.output_path("--csv", faults);
   const auto jsonl = flags.output_path("--jsonl", faults);
   const auto study = flags.text("--study", faults);
+  if (path && csv) judge_output_spares("--csv", *csv, *path, faults);
+  if (path && jsonl) judge_output_spares("--jsonl", *jsonl, *path, faults);
   if (!csv && !jsonl) {
     faults.push_back({"--csv", "is missing, and --jsonl too", "name the file to write"});
   }
