@@ -177,7 +177,7 @@ class SweepDisplay {
   void row(const TriedCandidate& trial, const StudySoFar& study) {
     if (quiet_) return;
     wipe();
-    const Outcome& outcome = trial.outcome;
+    const TrialOutcome& outcome = trial.outcome;
     const bool best = study.best() != nullptr && study.best()->candidate == trial.candidate;
     std::string text = fmt::format("{:>4}  {}  {}", study.tried.size(),
                                    padded(short_text(candidates_[trial.candidate].run.layout), 34),

@@ -69,7 +69,7 @@ VectorXd MemoryBeliefs::slacks(const Candidate& candidate, const Linearised& lin
 }
 
 void MemoryBeliefs::add_outcome(const Candidate& candidate, const Linearised& linear,
-                                const Outcome& outcome, VectorXd& log_weights) const {
+                                const TrialOutcome& outcome, VectorXd& log_weights) const {
   const bool failed = outcome.state == TrialState::out_of_memory;
   if (!failed && !outcome.ran()) return;
   const VectorXd slack = slacks(candidate, linear);
