@@ -27,7 +27,8 @@ class Adviser {
     for (std::size_t i = 0; i < request.options.size(); ++i) {
       if ((blocked >> i & 1) != 0) continue;
       const UpgradeOption& option = request.options[i];
-      if (option.kind() == OptionKind::hardware && !advice_.by_cost) continue;
+      const bool priced = advice_.by_cost && option.states_price();
+      if (option.kind() == OptionKind::hardware && !priced) continue;
       if (machine_change(option, request) != NoChange::none) continue;
       advice_.ordered.push_back(i);
     }

@@ -29,9 +29,8 @@ Machine own_machine(const AdviceRequest& request) {
 void apply_cluster(const HardwareChange& change, Machine& machine) {
   if (change.cluster) {
     machine.cluster = *change.cluster;
-    if (change.cluster->price_per_device_hour) {
-      machine.price_per_device_hour = change.cluster->price_per_device_hour;
-    }
+    // Today's price is that of today's devices.
+    machine.price_per_device_hour = change.cluster->price_per_device_hour;
   }
   if (change.profile) machine.profile = *change.profile;
 }
@@ -113,6 +112,10 @@ NoChange machine_change(const UpgradeOption& option, const AdviceRequest& reques
       new_device.memory <= old_device.memory &&
       new_device.memory_bandwidth <= old_device.memory_bandwidth) {
     return NoChange::no_upgrade;
+  }
+  if (request.goal == AdviceGoal::cost && !then.price_per_device_hour &&
+      now.price_per_device_hour) {
+    return NoChange::no_price;
   }
   const bool same =
       now.cluster == then.cluster && now.devices == then.devices && now.profile == then.profile;

@@ -16,6 +16,7 @@ enum class NoChange : std::uint8_t {
   none,        ///< it changes something
   already_so,  ///< the user has it
   no_upgrade,  ///< a device that is no faster and no larger
+  no_price,    ///< a device that nobody has priced, where the goal is cost
   impossible,  ///< its values do not run in the layout as it is
 };
 

@@ -93,6 +93,11 @@ double cost_of(const UpgradeOption& option, const Prices& prices) {
          option.effort * amount(prices.effort_point);
 }
 
+bool UpgradeOption::states_price() const {
+  return purchase || hardware.price_per_device_hour ||
+         (hardware.cluster && hardware.cluster->price_per_device_hour);
+}
+
 bool Upgrades::states_costs() const {
   return std::ranges::any_of(
       options, [&](const UpgradeOption& option) { return cost_of(option, prices) > 0; });

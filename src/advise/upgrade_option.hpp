@@ -83,6 +83,9 @@ struct UpgradeOption {
   std::string reason;        ///< for the effort
 
   OptionKind kind() const;
+  /// Whether anything says what hardware costs: its purchase, or an hour of a device. Work alone
+  /// does not buy a machine.
+  bool states_price() const;
 };
 
 /// Whether the option lets matrix products run in fp8.

@@ -10,6 +10,7 @@
 #include "cli/step_error_text.hpp"
 #include "cli/table.hpp"
 #include "layout/layout_text.hpp"
+#include "report/report_tables.hpp"
 
 namespace kumihimo {
 namespace {
@@ -70,11 +71,6 @@ class AdviceWriter {
     return text + "  " + say("advise.kind") + "\n\n";
   }
 
-  std::string gain_text(double gain) const {
-    return is_about_cost() ? say("advise.step_gain_cost", 100 * (1 - 1 / (1 + gain)))
-                           : say("advise.step_gain", 100 * gain);
-  }
-
   std::string joined(const std::vector<std::string>& parts) const {
     return fmt::format("{}", fmt::join(parts, language_ == Language::japanese ? "、" : ", "));
   }
@@ -83,12 +79,10 @@ class AdviceWriter {
     const Prediction& before = step.before.ranked.prediction;
     const Prediction& after = step.after.ranked.prediction;
     std::vector<std::string> parts{
-        gain_text(step.gain), say("advise.mfu_change", percent(before.mfu), percent(after.mfu)),
+        step_gain_text(step.gain, request().goal, language_),
+        say("advise.mfu_change", percent(before.mfu), percent(after.mfu)),
         say("advise.step_change", step_text(before.step_s), step_text(after.step_s))};
-    if (step.days_saved) {
-      parts.push_back(*step.days_saved >= 0 ? say("advise.days", *step.days_saved)
-                                            : say("advise.days_more", -*step.days_saved));
-    }
+    if (step.days_saved) parts.push_back(days_text(*step.days_saved, language_));
     return joined(parts);
   }
 
@@ -192,7 +186,7 @@ class AdviceWriter {
     const auto found = std::ranges::find(advice_.ordered, option);
     if (found == advice_.ordered.end()) return "";
     const auto player = static_cast<std::size_t>(found - advice_.ordered.begin());
-    return fmt::format("{:+.1f}", 100 * advice_.attribution.shares[player]);
+    return signed_points(advice_.attribution.shares[player]);
   }
 
   std::string summary() const {
@@ -261,6 +255,17 @@ std::string fp8_note(const AdviseQuestion& question, Language language) {
 
 }  // namespace
 
+std::string step_gain_text(double gain, AdviceGoal goal, Language language) {
+  return goal == AdviceGoal::cost
+             ? text_of(language, "advise.step_gain_cost", 100 * (1 - 1 / (1 + gain)))
+             : text_of(language, "advise.step_gain", 100 * gain);
+}
+
+std::string days_text(double days_saved, Language language) {
+  return days_saved >= 0 ? text_of(language, "advise.days", days_saved)
+                         : text_of(language, "advise.days_more", -days_saved);
+}
+
 std::vector<std::string> cost_parts(const AdviceStep& step, const Advice& advice,
                                     Language language) {
   if (step.cost <= 0) return {text_of(language, "advise.free")};
@@ -291,6 +296,7 @@ std::string option_note(const OptionGain& gain, const AdviseQuestion& question,
   switch (gain.no_change) {
     case NoChange::already_so: return std::string(message(language, "advise.already_so"));
     case NoChange::no_upgrade: return std::string(message(language, "advise.no_upgrade"));
+    case NoChange::no_price: return std::string(message(language, "advise.no_price"));
     case NoChange::impossible:
       // Only phrases without values are translated.
       return language == Language::english ? gain.fault
@@ -298,7 +304,7 @@ std::string option_note(const OptionGain& gain, const AdviseQuestion& question,
     case NoChange::none: break;
   }
   if (opens_fp8(option)) return fp8_note(question, language);
-  if (option.kind() == OptionKind::hardware && !advice.by_cost) {
+  if (option.kind() == OptionKind::hardware && !(advice.by_cost && option.states_price())) {
     return std::string(message(language, "advise.needs_price"));
   }
   return "";

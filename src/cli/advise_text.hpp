@@ -15,6 +15,12 @@ namespace kumihimo {
 std::string advise_text(const AdviseQuestion& question, const Advice& advice, Language language,
                         const Terminal& terminal);
 
+/// "+42.1 % speed", or "29.6 % cheaper" where cost is the goal.
+std::string step_gain_text(double gain, AdviceGoal goal, Language language);
+
+/// "3.2 days off the run", or more of them.
+std::string days_text(double days_saved, Language language);
+
 /// "costs 250 k USD", and after how long that has paid, in sentences of their own.
 std::vector<std::string> cost_parts(const AdviceStep& step, const Advice& advice,
                                     Language language);

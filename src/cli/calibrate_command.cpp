@@ -401,7 +401,23 @@ Errors nothing_to_fit(const std::vector<PredictableRun>& runs) {
            "docs/runs.md says what a row must state"}};
 }
 
+/// What belongs to the other of the command's two works would do nothing, unnoticed.
+void refuse_idle_flags(const Flags& flags, Errors& faults) {
+  const bool measures = flags.given("--measure");
+  for (const char* flag : {"--from", "--only", "--exclude", "--leave-one-out", "--description"}) {
+    if (!measures || !flags.given(flag)) continue;
+    faults.push_back(
+        {flag, "is for fitting, and --measure times this machine", "leave one of them out"});
+  }
+  for (const char* flag : {"--model", "--seq-length", "--ranks", "--cluster-out", "--collectives",
+                           "--collective-ranks", "--against", "--backend"}) {
+    if (measures || !flags.given(flag)) continue;
+    faults.push_back({flag, "is for --measure", "add it, or leave this out"});
+  }
+}
+
 ExitCode run_calibrate(const Flags& flags, Errors faults) {
+  refuse_idle_flags(flags, faults);
   if (flags.given("--measure")) return measure_this_machine(flags, std::move(faults));
   auto calibration = read_calibration(flags, faults);
   if (!calibration || !faults.empty()) return refuse(faults);

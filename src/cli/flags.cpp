@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <fmt/format.h>
 
 #include "base/files.hpp"
@@ -192,6 +193,14 @@ void judge_output_path(std::string_view flag, const std::string& path, Errors& f
 
 void judge_output_folder(std::string_view flag, const std::string& path, Errors& faults) {
   add_fault_of_flag(flag, output_folder_fault(path), faults);
+}
+
+void judge_output_spares(std::string_view flag, const std::string& path, const std::string& input,
+                         Errors& faults) {
+  std::error_code ignored;
+  if (!std::filesystem::equivalent(path, input, ignored)) return;
+  faults.push_back({fmt::format("{}: {}", flag, path), "is the file that is read",
+                    "give the path of another file"});
 }
 
 }  // namespace kumihimo

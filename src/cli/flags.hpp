@@ -70,5 +70,8 @@ class Flags {
 void judge_output_path(std::string_view flag, const std::string& path, Errors& faults);
 /// The same of a folder to write into.
 void judge_output_folder(std::string_view flag, const std::string& path, Errors& faults);
+/// The same for an output that would take the place of the file which the command reads.
+void judge_output_spares(std::string_view flag, const std::string& path, const std::string& input,
+                         Errors& faults);
 
 }  // namespace kumihimo

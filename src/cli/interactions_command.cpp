@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "base/number_text.hpp"
 #include "base/units.hpp"
 #include "cli/json_text.hpp"
 #include "cli/planner_json.hpp"
@@ -27,7 +28,7 @@ constexpr std::string_view example =
 
 constexpr std::size_t usual_rows = 10;
 
-std::string gain(double log_ratio) { return fmt::format("{:+.1f} %", 100 * std::expm1(log_ratio)); }
+std::string gain(double log_ratio) { return signed_percent(std::expm1(log_ratio)); }
 
 std::string effects_table(const InteractionReport& report) {
   Table table{{{"knob"},

@@ -1,7 +1,10 @@
 #include "cli/precision_comparison.hpp"
 
+#include <array>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <utility>
 
 #include "cli/compare_precision_text.hpp"
 #include "cli/gpu_options.hpp"
@@ -70,6 +73,15 @@ std::optional<PrecisionComparisonOptions> read_comparison(const Flags& flags,
     faults.push_back({"--compare-precision", "trains two models, and saves or resumes neither",
                       "leave out --save and --resume"});
   }
+  const std::array<std::pair<const char*, bool>, 3> of_one_training{
+      {{"--init-from", request.weights.has_value()},
+       {"--json-log", request.json_log.has_value()},
+       {"--trace", request.trace.has_value()}}};
+  for (const auto& [flag, given] : of_one_training) {
+    if (!given) continue;
+    faults.push_back({flag, "is for one training, and --compare-precision makes two",
+                      "leave it out; --json has every step of both"});
+  }
   if (faults.size() > before) return std::nullopt;
   comparison.training = request.options;
   comparison.steps = request.steps;
@@ -77,20 +89,26 @@ std::optional<PrecisionComparisonOptions> read_comparison(const Flags& flags,
   return comparison;
 }
 
-ExitCode run_comparison(const PrecisionComparisonOptions& comparison, const TrainingRun& run) {
+ExitCode run_comparison(const PrecisionComparisonOptions& comparison, const TrainingRun& run,
+                        const std::stop_token& stop) {
   PrecisionComparison result;
   PlaceRank place;
   if (const auto& gpu = run.request.gpu) {
     place = [&gpu](World& host) { return world_on_gpu(host, *gpu); };
   }
-  {
+  try {
     ProgressBar bar("comparing", terminal_of(stderr));
     result = compare_precision(
         comparison, sample_reader(run),
         [&](std::int64_t step, const std::array<double, 2>& /*losses*/) {
           bar.update(step + 1, comparison.steps);
+          // A rank that fails ends them all.
+          if (stop.stop_requested()) throw std::runtime_error("interrupted");
         },
         place);
+  } catch (const std::exception&) {
+    if (!stop.stop_requested()) throw;
+    return ExitCode::interrupted;
   }
   const ExitCode printed =
       print(run.request.json ? to_json_text(to_json(result)) : to_text(result));

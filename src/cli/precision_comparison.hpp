@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <stop_token>
 
 #include "cli/exit_code.hpp"
 #include "cli/flags.hpp"
@@ -17,7 +18,9 @@ std::optional<PrecisionComparisonOptions> read_comparison(const Flags& flags,
                                                           const TrainingRequest& request,
                                                           Errors& faults);
 
-/// Trains both and prints the verdict: check_failed where the gap is beyond the tolerance.
-ExitCode run_comparison(const PrecisionComparisonOptions& comparison, const TrainingRun& run);
+/// Trains both and prints the verdict: check_failed where the gap is beyond the tolerance. Once
+/// `stop` is requested it ends after the step under way, without a verdict.
+ExitCode run_comparison(const PrecisionComparisonOptions& comparison, const TrainingRun& run,
+                        const std::stop_token& stop);
 
 }  // namespace kumihimo

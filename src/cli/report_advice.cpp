@@ -26,14 +26,12 @@ std::string trial_text(const AdviceStep& step, Language language) {
                  signed_percent(step.trial.expected_gain));
 }
 
-std::string gain_text(const AdviceStep& step, Language language) {
+std::string gain_text(const AdviceStep& step, AdviceGoal goal, Language language) {
   std::string text =
-      fmt::format("{}; {}", text_of(language, "advise.step_gain", 100 * step.gain),
+      fmt::format("{}; {}", step_gain_text(step.gain, goal, language),
                   text_of(language, "advise.mfu_change", percent(step.before.ranked.prediction.mfu),
                           percent(step.after.ranked.prediction.mfu)));
-  if (step.days_saved && *step.days_saved >= 0) {
-    text += "; " + text_of(language, "advise.days", *step.days_saved);
-  }
+  if (step.days_saved) text += "; " + days_text(*step.days_saved, language);
   return text;
 }
 
@@ -50,7 +48,7 @@ void add_advice(const AdviseQuestion& question, const Advice& advice, ReportCont
       own.what += (own.what.empty() ? "" : "; ") +
                   std::string(translated(language, request.options[option].description));
     }
-    own.gain = gain_text(step, language);
+    own.gain = gain_text(step, request.goal, language);
     if (advice.by_cost) {
       own.cost = fmt::format("{}", fmt::join(cost_parts(step, advice, language), "; "));
     }
@@ -82,15 +80,24 @@ void add_advice(const AdviseQuestion& question, const Advice& advice, ReportCont
   }
   Recommendation& r = content.recommendation;
   r.kind = FigureKind::predicted;
+  const auto certainty_of = [&](const Outcome& outcome) {
+    const Machine& machine = advice.machines[outcome.machine];
+    return certainty_text(machine.profile, machine.cluster, outcome.ranked.prediction, language);
+  };
   if (content.steps.empty()) {
+    const Prediction& now = advice.start.ranked.prediction;
     r.headline = text_of(language, "page.head_nothing");
     r.detail = to_text(request.current);
+    r.gain = text_of(language, "page.gain_single", percent(now.mfu), step_text(now.step_s));
+    r.certainty = certainty_of(advice.start);
     return;
   }
   const ReportStep& first = content.steps.front();
   r.headline = text_of(language, "page.head_change", first.name);
   r.detail = fmt::format("{}: {}", first.what, first.layout);
-  r.gain = text_of(language, "page.gain_steps", first.gain, 100 * advice.total_gain);
+  r.gain = text_of(language, "page.gain_steps", first.gain,
+                   step_gain_text(advice.total_gain, request.goal, language));
+  r.certainty = certainty_of(advice.steps.front().after);
   r.next = first.trial;
 }
 

@@ -28,6 +28,18 @@ void fill_knobs(const ParallelLayout& layout, ReportRow& row) {
   row.precision = to_string(layout.precision);
 }
 
+std::string certainty_text(const StackProfile& profile, const Cluster& cluster,
+                           const Prediction& predicted, Language language) {
+  const double within = profile.time_residual;
+  const double here = predicted.error_band, fits = 100 * predicted.fits_probability;
+  if (here > within) {
+    return text_of(language, "page.certain_beyond", 100 * here, fits, 100 * within);
+  }
+  const auto elsewhere = measured_elsewhere(profile, cluster);
+  return elsewhere ? text_of(language, "page.certain_elsewhere", *elsewhere, 100 * within)
+                   : text_of(language, "page.certain_predicted", 100 * within, fits);
+}
+
 namespace {
 
 class BestReporter {
@@ -77,15 +89,6 @@ class BestReporter {
     return row;
   }
 
-  std::string certainty(const Prediction& predicted) const {
-    const double within = planned_.profile.time_residual;
-    const double here = predicted.error_band, fits = 100 * predicted.fits_probability;
-    if (here > within) return say("page.certain_beyond", 100 * here, fits, 100 * within);
-    const auto elsewhere = measured_elsewhere(planned_.profile, planned_.cluster);
-    return elsewhere ? say("page.certain_elsewhere", *elsewhere, 100 * within)
-                     : say("page.certain_predicted", 100 * within, fits);
-  }
-
   void recommend() {
     Recommendation& r = content_.recommendation;
     r.kind = FigureKind::predicted;
@@ -102,7 +105,8 @@ class BestReporter {
                   percent(best_[9].prediction.step_s / best.prediction.step_s - 1))
             : say("page.gain_single", percent(best.prediction.mfu),
                   step_text(best.prediction.step_s));
-    r.certainty = certainty(best.prediction);
+    r.certainty =
+        certainty_text(planned_.profile, planned_.cluster, best.prediction, content_.language);
     if (best_.size() > 1) {
       const RankedLayout& second = best_[1];
       const double gap = second.prediction.step_s / best.prediction.step_s - 1;

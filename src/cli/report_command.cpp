@@ -105,6 +105,7 @@ ExitCode run_report(const Flags& flags, Errors faults) {
   const Format format = read_format(flags, faults);
   const auto out = flags.output_path("--out", faults);
   const auto store = flags.text("STORE", faults);
+  if (store && out) judge_output_spares("--out", *out, *store, faults);
   const bool plans = flags.given("--model") || flags.given("--cluster") || flags.given("--current");
   if (!store && !plans) {
     faults.push_back({"STORE", "is missing, and --model too",

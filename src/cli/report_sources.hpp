@@ -31,6 +31,9 @@ void fill_knobs(const ParallelLayout& layout, ReportRow& row);
 /// counts and the profile's errors.
 void add_best_layouts(const PlannedJob& planned, const std::vector<RankedLayout>& best,
                       ReportContent& content);
+/// How far a prediction of that profile on that cluster can be trusted.
+std::string certainty_text(const StackProfile& profile, const Cluster& cluster,
+                           const Prediction& predicted, Language language);
 /// Model, cluster, profile, and what was assumed.
 void add_plan_provenance(const PlannedJob& planned, ReportContent& content);
 

@@ -79,7 +79,7 @@ ReportRow row_of(const Trial& trial, const std::string& study) {
     row.step_s = number_in(trial.run[RunColumn::step_time_s]);
     row.tokens_per_s_per_gpu = number_in(trial.run[RunColumn::tokens_per_s_per_gpu]);
   }
-  if (const auto gb = number_in(trial.run[RunColumn::memory_gb])) row.memory_gib = *gb * 1e9 / GiB;
+  row.memory_gib = number_in(trial.run[RunColumn::memory_gb]);  // GiB, as all readers take it
   if (trial.forecast) {
     row.predicted_step_s = trial.forecast->step_time_s;
     row.predicted_mfu = trial.forecast->mfu;
@@ -113,6 +113,18 @@ std::vector<ReportRow> main_group(const std::vector<ReportRow>& rows) {
   }
   std::ranges::stable_sort(largest, std::greater{}, [](const ReportRow& row) { return *row.mfu; });
   return largest;
+}
+
+/// MFU is a share of the peak of each trial's own precision: between precisions, tokens tell which
+/// is the faster.
+void put_fastest_first(std::vector<ReportRow>& group) {
+  const bool mixed = std::ranges::any_of(
+      group, [&](const ReportRow& row) { return row.precision != group.front().precision; });
+  const bool told = std::ranges::all_of(
+      group, [](const ReportRow& row) { return row.tokens_per_s_per_gpu.has_value(); });
+  if (!mixed || !told) return;
+  std::ranges::stable_sort(group, std::greater{},
+                           [](const ReportRow& row) { return *row.tokens_per_s_per_gpu; });
 }
 
 std::string name_of(const ReportRow& row) {
@@ -174,17 +186,21 @@ void add_study(Store& store, ReportContent& content) {
   const Language language = content.language;
   const std::vector<Study> studies = store.studies();
   std::vector<Trial> told;
-  std::vector<ReportRow> rows;
+  std::vector<ReportRow> rows, firsts;  // a layout that ran again for the drift is judged once
   for (const Study& study : studies) {
     const std::vector<Trial> trials = store.trials(study.id);
     for (const Trial& trial : trials) {
       if (trial.state == TrialState::running || trial.state == TrialState::cancelled) continue;
       rows.push_back(row_of(trial, study.name));
+      if (trial.repetition.value_or(0) == 0) firsts.push_back(rows.back());
       told.push_back(trial);
     }
-    content.provenance.emplace_back(text_of(language, "page.study_date", study.name),
-                                    text_of(language, "page.study_text", study.kind, trials.size(),
-                                            date_text(study.created_unix_s)));
+    content.provenance.emplace_back(
+        text_of(language, "page.study_date", study.name),
+        text_of(
+            language, "page.study_text",
+            message(language, study.kind == "import" ? "page.study_import" : "page.study_sweep"),
+            trials.size(), date_text(study.created_unix_s)));
   }
   for (const MachineRecord& machine : store.machines()) {
     content.provenance.emplace_back(std::string(message(language, "page.machine")),
@@ -192,12 +208,14 @@ void add_study(Store& store, ReportContent& content) {
   }
   content.provenance.emplace_back(std::string(message(language, "page.trials_file")),
                                   store.path().filename().string());
-  const std::vector<ReportRow> group = main_group(rows);
+  std::vector<ReportRow> group = main_group(firsts);
   if (content.title.empty()) {
     content.title = text_of(language, "page.title", store.path().filename().string());
     content.subtitle = text_of(language, "page.subtitle_study", rows.size(), studies.size());
   }
   if (!group.empty()) {
+    if (content.heat_maps.empty()) add_heat_maps(group, content);
+    put_fastest_first(group);
     std::optional<double> spread;
     for (const Trial& trial : told) {
       if (trial.layout == group.front().layout && trial.mfu() == *group.front().mfu) {
@@ -206,7 +224,6 @@ void add_study(Store& store, ReportContent& content) {
     }
     // The advice of a plan stands; the best trial takes the place of the best prediction.
     if (content.steps.empty()) recommend(group, spread, content);
-    if (content.heat_maps.empty()) add_heat_maps(group, content);
   }
   if (!content.what_if) add_what_if_of_study(store, content);
   std::ranges::stable_sort(rows, std::greater{},

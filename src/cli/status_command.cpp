@@ -1,5 +1,6 @@
 #include "cli/status_command.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -48,10 +49,10 @@ std::string study_text(const Study& study, const std::vector<Trial>& trials) {
     const Json conclusion = Json::parse(*study.conclusion, nullptr, false);
     if (conclusion.is_object() && conclusion.contains("best") && conclusion["best"].is_string()) {
       text += fmt::format(
-          "\nBest measured: {}\n  {:.1f} % sure that no untried layout is faster by more than 1 "
-          "%\n",
+          "\nBest {}: {}\n  {:.1f} % sure that no untried layout is faster by more than 1 %\n",
+          to_string(trials.empty() ? TrialClock::measured : trials.front().clock),
           conclusion["best"].get<std::string>(),
-          100 * conclusion.value("sureness_within_1_percent", 0.0));
+          std::min(99.9, 100 * conclusion.value("sureness_within_1_percent", 0.0)));
     }
   }
   return text + "\n";

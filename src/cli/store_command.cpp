@@ -23,6 +23,8 @@ ExitCode run_export(const Flags& flags, Errors faults) {
   const auto csv = flags.output_path("--csv", faults);
   const auto jsonl = flags.output_path("--jsonl", faults);
   const auto study = flags.text("--study", faults);
+  if (path && csv) judge_output_spares("--csv", *csv, *path, faults);
+  if (path && jsonl) judge_output_spares("--jsonl", *jsonl, *path, faults);
   if (!csv && !jsonl) {
     faults.push_back({"--csv", "is missing, and --jsonl too", "name the file to write"});
   }
@@ -104,8 +106,7 @@ ExitCode run_import(const Flags& flags, Errors faults) {
   if (!faults.empty()) return refuse(faults);
   std::size_t count = 0;
   for (const auto& [name, trials] : imports->trials) {
-    const std::int64_t study = store->add_study({.name = name, .kind = "import", .settings = "{}"});
-    store->import_trials(study, trials, imports->steps[name]);
+    store->import_study(name, trials, imports->steps[name]);
     count += trials.size();
   }
   return print(fmt::format("Imported {} trials into {}\n", count, *path));

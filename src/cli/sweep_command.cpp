@@ -177,7 +177,7 @@ class SweepDisplay {
   void row(const TriedCandidate& trial, const StudySoFar& study) {
     if (quiet_) return;
     wipe();
-    const Outcome& outcome = trial.outcome;
+    const TrialOutcome& outcome = trial.outcome;
     const bool best = study.best() != nullptr && study.best()->candidate == trial.candidate;
     std::string text = fmt::format("{:>4}  {}  {}", study.tried.size(),
                                    padded(short_text(candidates_[trial.candidate].run.layout), 34),
@@ -228,6 +228,11 @@ class SweepSession {
     ScratchFolder scratch(request_.store.string() + ".trials");
     const auto here = measure_here(request_, store_, scratch.path(), stop_);
     if (!here) return refuse(here.errors());
+    if (stop_.stop_requested()) {
+      store_.add_spent(study_.id, seconds_since(begin_));
+      std::fputs("Interrupted before the first trial of this session\n", stderr);
+      return ExitCode::interrupted;
+    }
     base_ = here->stack;
     base_origin_ = here->stack_measured ? base_.origin : base_.name;
     first_predictions_ = first_predictions(*here);
@@ -282,6 +287,10 @@ class SweepSession {
  private:
   double spent_s() const { return study_.spent_s + seconds_since(begin_); }
 
+  TrialClock clock() const {
+    return request_.rank_kind == SweepRanks::emulated ? TrialClock::emulated : TrialClock::measured;
+  }
+
   std::vector<Trial> trials_to_resume() {
     std::vector<Trial> trials = store_.trials(study_.id);
     if (request_.retry_errors) {
@@ -333,7 +342,8 @@ class SweepSession {
     Json json = conclusion_json(conclusion, best);
     json["ended"] = end.reason;
     if (end.kind != EndKind::interrupted) store_.set_conclusion(study_.id, json.dump());
-    const double overhead = trial_s > 0 ? elapsed_s / trial_s - 1 : 0;
+    const std::optional<double> overhead =
+        trial_s > 0 ? std::optional(elapsed_s / trial_s - 1) : std::nullopt;
     ExitCode printed = ExitCode::done;
     if (json_) {
       Json document{{"schema", "kumihimo.sweep/1"},
@@ -343,15 +353,16 @@ class SweepSession {
                     {"first_predictions_from", first_predictions_},
                     {"conclusion", json},
                     {"session_s", elapsed_s},
-                    {"overhead", overhead},
+                    {"overhead", overhead ? Json(*overhead) : Json(nullptr)},
                     {"trials", Json::array()}};
       for (const Trial& trial : trials) document["trials"].push_back(trial_json(trial));
       printed = print(to_json_text(document));
     } else {
-      printed =
-          print(fmt::format("{}\n{}Ended: {}; {} in all, {:.1f} % beside the trials\n",
-                            trials_table(trials, most_rows), conclusion_text(conclusion, best),
-                            end.reason, format_seconds(elapsed_s), 100 * overhead));
+      const std::string beside =
+          overhead ? fmt::format(", {:.1f} % beside the trials", 100 * *overhead) : "";
+      printed = print(fmt::format("{}\n{}Ended: {}; {} in all{}\n", trials_table(trials, most_rows),
+                                  conclusion_text(conclusion, best, clock()), end.reason,
+                                  format_seconds(elapsed_s), beside));
     }
     if (printed != ExitCode::done) return printed;
     if (end.kind == EndKind::interrupted) return ExitCode::interrupted;

@@ -152,6 +152,7 @@ Expected<MeasuredHere> measure_here(const SweepRequest& request, Store& store,
   if (request.measure_stack) {
     const auto measured = measure_stack(request, store, fingerprint, scratch, stop, here);
     if (!measured) return measured.errors();
+    if (stop.stop_requested()) return here;
   }
   if (!here.stack_measured) {
     const auto measured = measure_cluster(request, store, fingerprint, ranks, here);

@@ -20,8 +20,8 @@ struct MeasuredHere {
 };
 
 /// From the store, or measured now: the stack, where the request wants that, by
-/// `calibrate --measure` in processes of its own. `stop` ends that early; the stack is then the
-/// request's own. An Error where it fails, or where the store's record cannot be read.
+/// `calibrate --measure` in processes of its own. `stop` ends that early; the answer is then of
+/// no use. An Error where it fails, or where the store's record cannot be read.
 Expected<MeasuredHere> measure_here(const SweepRequest& request, Store& store,
                                     const std::filesystem::path& scratch,
                                     const std::stop_token& stop);

@@ -17,6 +17,15 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t most_of_reason = 60;
 
+/// "step", or "step, emulated" where that is so of any: measured and other times never pass for
+/// each other.
+std::string step_title(std::span<const Trial> trials) {
+  for (const Trial& trial : trials) {
+    if (trial.clock != TrialClock::measured) return fmt::format("step, {}", to_string(trial.clock));
+  }
+  return "step";
+}
+
 Json number_or_null(double value) { return value > 0 ? Json(value) : Json(nullptr); }
 
 }  // namespace
@@ -48,7 +57,7 @@ std::string trials_table(std::span<const Trial> trials, std::size_t most) {
   Table table{{{"trial", Align::right},
                {"layout"},
                {"state"},
-               {"step", Align::right},
+               {step_title(trials), Align::right},
                {"±", Align::right},
                {"MFU", Align::right},
                {"forecast", Align::right},
@@ -77,18 +86,24 @@ std::string trials_table(std::span<const Trial> trials, std::size_t most) {
   return text;
 }
 
-std::string conclusion_text(const Conclusion& conclusion, const Candidate* best) {
+std::string conclusion_text(const Conclusion& conclusion, const Candidate* best, TrialClock clock) {
   if (best == nullptr) {
     return fmt::format("No layout has run: {} tried, {} left\n", conclusion.tried,
                        conclusion.untried);
   }
   std::string text =
-      fmt::format("Best measured: {}\n  a step in {}, MFU {:.1f} %\n", to_text(best->run.layout),
-                  format_seconds(conclusion.best_step_s), 100 * conclusion.best_mfu);
-  text += fmt::format(
-      "  {:.1f} % sure that none of the {} layouts that were not tried is faster by more than 1 "
-      "%\n",
-      std::min(99.9, 100 * conclusion.sureness), conclusion.untried);
+      fmt::format("Best {}: {}\n  a step in {}{}\n", to_string(clock), to_text(best->run.layout),
+                  format_seconds(conclusion.best_step_s),
+                  conclusion.best_mfu > 0 ? fmt::format(", MFU {:.1f} %", 100 * conclusion.best_mfu)
+                                          : ", MFU unknown");
+  if (conclusion.untried > 0) {
+    text += fmt::format(
+        "  {:.1f} % sure that none of the {} layouts that were not tried is faster by more than 1 "
+        "%\n",
+        std::min(99.9, 100 * conclusion.sureness), conclusion.untried);
+  } else {
+    text += "  every layout was tried\n";
+  }
   if (conclusion.untried_unfit > 0) {
     text += fmt::format("  {} of them would not fit in memory\n", conclusion.untried_unfit);
   }

@@ -19,13 +19,14 @@ struct SweepView {
 };
 
 /// Trials as a table: layout, state, step time and MFU against the forecast. The fastest first,
-/// then those that did not run; at most `most` rows.
+/// then those that did not run; at most `most` rows. Says where step times are not measured.
 std::string trials_table(std::span<const Trial> trials, std::size_t most);
 
 /// "tp 2 · pp 1 · ... recompute full": what tells layouts of one sweep apart.
 std::string trial_layout(const Trial& trial);
 
-std::string conclusion_text(const Conclusion& conclusion, const Candidate* best);
+/// `clock`: of the trials.
+std::string conclusion_text(const Conclusion& conclusion, const Candidate* best, TrialClock clock);
 nlohmann::ordered_json conclusion_json(const Conclusion& conclusion, const Candidate* best);
 nlohmann::ordered_json trial_json(const Trial& trial);
 

@@ -40,6 +40,7 @@ std::optional<TrainingRun> read_run(const Flags& flags, Errors& faults,
 
 /// What the run will write, and find out late that it cannot; for the process whose files they are.
 void judge_outputs(const TrainingRequest& request, Errors& faults) {
+  if (request.json_log) judge_output_path("--json-log", *request.json_log, faults);
   if (request.trace) judge_output_path("--trace", *request.trace, faults);
   if (request.save) judge_output_folder("--save", request.save->folder, faults);
 }
@@ -70,7 +71,7 @@ ExitCode train_here(const Flags& flags, const std::stop_token& stop, Errors faul
   const int ranks = static_cast<int>(run->request.options.layout.devices());
   TrainingEnd end;
   try {
-    if (comparison) return run_comparison(*comparison, *run);
+    if (comparison) return run_comparison(*comparison, *run, stop);
     TrainingReporter reporter(*run);
     const RankBody body = [&](World& world) {
       const bool first = world.rank() == 0;

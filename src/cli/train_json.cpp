@@ -160,6 +160,12 @@ Json train_json(const StepStatistics& statistics, const TrainingRun& run, const 
           figures_of(work_of_step(request.options), median, setup.peak.all_stated_flop_per_s()).mfu;
     }
     add_times(json, statistics.mean_times());
+  } else {  // all steps were warm-up
+    for (const char* figure :
+         {"step_time_s", "tokens_per_s", "mfu", "mfu_causal", "hfu", "communication_exposed_s",
+          "communication_overlapped_s", "bubble_s", "data_s", "time"}) {
+      json[figure] = nullptr;
+    }
   }
   json["peak_memory_bytes"] = statistics.last().peak_memory_total;
   json["peak_memory"] = memory_json(statistics.last().peak_memory);

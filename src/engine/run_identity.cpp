@@ -50,11 +50,10 @@ struct Flag {
   const char* key;
   const char* flag;
 };
-constexpr std::array<Flag, 6> flags{{{"data", "--data"},
+constexpr std::array<Flag, 5> flags{{{"data", "--data"},
                                      {"seq_length", "--seq-length"},
                                      {"global_batch_size", "--global-batch-size"},
                                      {"seed", "--seed"},
-                                     {"shuffle", "--shuffle"},
                                      {"optimizer", "--optimizer"}}};
 
 /// As JSON has it; text without its quotes.
@@ -93,9 +92,22 @@ Errors identity_faults(std::string_view saved_text, std::string_view state,
     const Json was = member(saved, key);
     const Json& value = given.at(key);
     if (was == value) continue;
+    const bool is_data =
+        key == std::string_view("data");  // by its description, which no flag reads
     faults.push_back(
         {flag, fmt::format("is {}, but {} was saved with {}", shown(value), state, shown(was)),
-         fmt::format("give {} {}, or {}", flag, shown(was), anew)});
+         fmt::format(
+             "give {}, or {}",
+             is_data ? "the data that it was trained on" : fmt::format("{} {}", flag, shown(was)),
+             anew)});
+  }
+  if (member(saved, "shuffle") != given.at("shuffle")) {
+    faults.push_back(
+        {"--no-shuffle",
+         fmt::format("{}, but {} was saved with{} it",
+                     options.shuffle ? "is not given" : "is given", state,
+                     options.shuffle ? "" : "out"),
+         fmt::format("{}, or {}", options.shuffle ? "give it" : "leave it out", anew)});
   }
   return faults;
 }

@@ -83,6 +83,8 @@ constexpr Wording table[] = {
     {"advise.already_so", "it is so already", "すでにそうなっている"},
     {"advise.no_upgrade", "no faster and no larger than today's device",
      "現在のデバイスより速くも大きくもない"},
+    {"advise.no_price", "what its device costs an hour is not stated: price_per_device_hour",
+     "このデバイスの時間単価が与えられていない: price_per_device_hour"},
     {"advise.unproven", "unproven: no comparison of precisions was given",
      "未検証: 精度比較の結果が与えられていない"},
     {"advise.proven", "measured: mean gap {0:.3f} % of the loss, tolerance {1:.3f} %",

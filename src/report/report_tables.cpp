@@ -1,6 +1,7 @@
 #include "report/report_tables.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 #include <map>
 
@@ -14,7 +15,7 @@ std::string percent(const std::optional<double>& share) {
   return share ? fmt::format("{:.1f} %", 100 * *share) : "";
 }
 
-std::string signed_percent(double share) { return fmt::format("{:+.1f} %", 100 * share); }
+std::string signed_percent(double share) { return signed_points(share) + " %"; }
 
 std::string seconds(const std::optional<double>& value) {
   return value ? fmt::format("{:.4g} s", *value) : "";
@@ -63,6 +64,11 @@ HtmlTable grid(const std::vector<Cell>& cells, const std::string& corner, Text t
 }
 
 }  // namespace
+
+std::string signed_points(double share) {
+  const double rounded = std::round(1000 * share) / 10;
+  return rounded == 0 ? "0.0" : fmt::format("{:+.1f}", rounded);
+}
 
 std::string_view key_of(FigureKind kind) {
   switch (kind) {
@@ -215,7 +221,7 @@ HtmlTable options_table(const ReportContent& content) {
   for (const ReportOption& option : content.options) {
     table.rows.push_back({option.name, signed_percent(option.kept),
                           signed_percent(option.reoptimised),
-                          option.share ? fmt::format("{:+.1f}", 100 * *option.share) : "",
+                          option.share ? signed_points(*option.share) : "",
                           fmt::format("{:g}", option.effort), option.what, option.note});
   }
   return table;
@@ -226,7 +232,7 @@ HtmlTable interactions_table(const ReportContent& content) {
   HtmlTable table{
       {title("option"), title("option"), title("gain_column")}, {false, false, true}, {}};
   for (const ReportPair& pair : content.interactions) {
-    table.rows.push_back({pair.a, pair.b, fmt::format("{:+.1f}", 100 * pair.together)});
+    table.rows.push_back({pair.a, pair.b, signed_points(pair.together)});
   }
   return table;
 }

@@ -1,7 +1,9 @@
 #include "store/database.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include "base/check.hpp"
 
@@ -26,16 +28,45 @@ std::string_view remedy(int code) {
   }
 }
 
+/// `path` as SQLite's URI of a file that nobody changes while it is read.
+std::string unchanging(const std::filesystem::path& path) {
+  std::string uri = "file:";
+  for (const char c : path.string()) {
+    uri += c == '%' || c == '?' || c == '#' ? fmt::format("%{:02x}", static_cast<int>(c))
+                                            : std::string(1, c);
+  }
+  return uri + "?immutable=1";
+}
+
+/// How to open a store. A reader too needs to write the shared-memory file of the write-ahead log;
+/// in a folder where that cannot be made, a log left by nobody means that nobody writes.
+struct HowToOpen {
+  std::string name;
+  int flags;
+};
+HowToOpen how_to_open(const std::filesystem::path& path, Database::Mode mode) {
+  if (mode == Database::Mode::read_write) {
+    return {path.string(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE};
+  }
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  if (::faccessat(AT_FDCWD, folder.c_str(), W_OK, AT_EACCESS) == 0) {
+    return {path.string(), SQLITE_OPEN_READWRITE};
+  }
+  std::error_code none;
+  const auto log_bytes = std::filesystem::file_size(path.string() + "-wal", none);
+  if (!none && log_bytes > 0) return {path.string(), SQLITE_OPEN_READONLY};
+  return {unchanging(path), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI};
+}
+
 }  // namespace
 
 void Database::Close::operator()(sqlite3* handle) const { sqlite3_close_v2(handle); }
 
 Database::Database(const std::filesystem::path& path, Mode mode) : path_(path) {
-  // A reader too needs to write the shared-memory file of the write-ahead log.
-  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-                    (mode == Mode::read_write ? SQLITE_OPEN_CREATE : 0);
+  const HowToOpen how = how_to_open(path, mode);
   sqlite3* handle = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);
+  const int code =
+      sqlite3_open_v2(how.name.c_str(), &handle, how.flags | SQLITE_OPEN_NOMUTEX, nullptr);
   handle_.reset(handle);
   if (code != SQLITE_OK) fail("open");
   sqlite3_extended_result_codes(handle, 0);

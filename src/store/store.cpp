@@ -321,10 +321,12 @@ bool Store::end_trial(const Trial& trial, std::span<const StepSample> samples, d
   return true;
 }
 
-void Store::import_trials(std::int64_t study, std::span<const Trial> trials,
-                          std::span<const std::vector<StepSample>> samples) {
+std::int64_t Store::import_study(std::string_view name, std::span<const Trial> trials,
+                                 std::span<const std::vector<StepSample>> samples) {
   KUMIHIMO_CHECK(samples.empty() || samples.size() == trials.size());
   Transaction transaction(database_);
+  const std::int64_t study =
+      add_study({.name = std::string(name), .kind = "import", .settings = "{}"});
   for (std::size_t i = 0; i < trials.size(); ++i) {
     Trial trial = trials[i];
     trial.study_id = study;
@@ -335,6 +337,7 @@ void Store::import_trials(std::int64_t study, std::span<const Trial> trials,
     if (!samples.empty()) insert_steps(database_, database_.last_row_id(), samples[i]);
   }
   transaction.commit();
+  return study;
 }
 
 std::vector<Trial> Store::trials(std::optional<std::int64_t> study) {

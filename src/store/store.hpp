@@ -139,9 +139,10 @@ class Store {
   /// The end of a running trial with its samples, and the study's time spent: all or nothing.
   /// False, and nothing changed, if it has ended before.
   bool end_trial(const Trial& trial, std::span<const StepSample> samples, double spent_s);
-  /// Adds trials that are over, of an imported file, with their samples.
-  void import_trials(std::int64_t study, std::span<const Trial> trials,
-                     std::span<const std::vector<StepSample>> samples);
+  /// Adds a study of an imported file's trials, which are over, with their samples: all or nothing.
+  /// Its id.
+  std::int64_t import_study(std::string_view name, std::span<const Trial> trials,
+                            std::span<const std::vector<StepSample>> samples);
 
   /// Those of a study (or of all), in the order in which they began.
   std::vector<Trial> trials(std::optional<std::int64_t> study = std::nullopt);

@@ -124,7 +124,7 @@ Beliefs believe(const StudySoFar& study, const StackProfile& base, const StackPr
   const std::vector<Linearised> linear = linearise.all(study.candidates, close);
 
   std::vector<std::size_t> measured;
-  std::vector<const Outcome*> outcomes;
+  std::vector<const TrialOutcome*> outcomes;
   for (const TriedCandidate& trial : study.tried) {
     if (!trial.outcome.ran()) continue;
     measured.push_back(trial.candidate);
@@ -143,7 +143,7 @@ Beliefs believe(const StudySoFar& study, const StackProfile& base, const StackPr
       by_parameters(a, b) = at_a.step_slopes.dot(linear[other].step_slopes);
       alike(a, b) = likeness(layout_of(measured[static_cast<std::size_t>(a)]), layout_of(other));
     }
-    const Outcome& outcome = *outcomes[static_cast<std::size_t>(a)];
+    const TrialOutcome& outcome = *outcomes[static_cast<std::size_t>(a)];
     const double error = std::max(outcome.step_time_error, options.usual_noise);
     noise[a] = error * error;
     surprise[a] = std::log(*outcome.step_time_s) - linearise.prior_log_step_s(at_a);

@@ -1,5 +1,6 @@
 #include "sweep/memory_beliefs.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/normal.hpp"
@@ -51,7 +52,7 @@ double MemoryBeliefs::fits_probability(const Candidate& candidate, const Lineari
   for (Eigen::Index s = 0; s < number_of_samples; ++s) {
     if (weights_[s] > 1e-9) probability += weights_[s] * normal_cdf(slack[s] / residual_);
   }
-  return probability;
+  return std::min(1.0, probability);  // weights add up to one but for rounding
 }
 
 VectorXd MemoryBeliefs::fits_by_sample(const Candidate& candidate, const Linearised& linear) const {
@@ -68,7 +69,7 @@ VectorXd MemoryBeliefs::slacks(const Candidate& candidate, const Linearised& lin
 }
 
 void MemoryBeliefs::add_outcome(const Candidate& candidate, const Linearised& linear,
-                                const Outcome& outcome, VectorXd& log_weights) const {
+                                const TrialOutcome& outcome, VectorXd& log_weights) const {
   const bool failed = outcome.state == TrialState::out_of_memory;
   if (!failed && !outcome.ran()) return;
   const VectorXd slack = slacks(candidate, linear);

@@ -34,8 +34,8 @@ class MemoryBeliefs {
 
  private:
   Eigen::VectorXd slacks(const Candidate& candidate, const Linearised& linear) const;
-  void add_outcome(const Candidate& candidate, const Linearised& linear, const Outcome& outcome,
-                   Eigen::VectorXd& log_weights) const;
+  void add_outcome(const Candidate& candidate, const Linearised& linear,
+                   const TrialOutcome& outcome, Eigen::VectorXd& log_weights) const;
 
   double residual_;
   Eigen::MatrixXd samples_;

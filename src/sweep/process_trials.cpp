@@ -37,7 +37,7 @@ bool was_told_to_end(int code) {
 }
 
 /// What ended a process that was not asked to: the kernel's out-of-memory killer sends SIGKILL.
-void judge_exit(int code, const std::filesystem::path& output, Outcome& outcome) {
+void judge_exit(int code, const std::filesystem::path& output, TrialOutcome& outcome) {
   outcome.reason = last_line(output);
   if (code == train_out_of_memory) {
     outcome.state = TrialState::out_of_memory;
@@ -97,12 +97,12 @@ Trial ProcessTrials::recorded(std::size_t candidate, std::int64_t repetition) co
   return trial;
 }
 
-Outcome ProcessTrials::run_again(std::size_t candidate, std::int64_t repetition) {
+TrialOutcome ProcessTrials::run_again(std::size_t candidate, std::int64_t repetition) {
   const auto begin = SteadyClock::now();
   Trial trial = recorded(candidate, repetition);
   trial.id = store_.begin_trial(trial);
   std::vector<LoggedStep> steps;
-  Outcome outcome = measure(candidate, trial, steps);
+  TrialOutcome outcome = measure(candidate, trial, steps);
   outcome.duration_s = seconds_since(begin);
   outcome.device_hours = outcome.duration_s / 3600 * candidates_[candidate].run.gpus;
   total_trial_s_ += outcome.duration_s;
@@ -121,8 +121,8 @@ Outcome ProcessTrials::run_again(std::size_t candidate, std::int64_t repetition)
   return outcome;
 }
 
-Outcome ProcessTrials::measure(std::size_t candidate, Trial& trial,
-                               std::vector<LoggedStep>& steps) {
+TrialOutcome ProcessTrials::measure(std::size_t candidate, Trial& trial,
+                                    std::vector<LoggedStep>& steps) {
   const auto log_path = options_.scratch / fmt::format("trial-{}.jsonl", trial.id);
   const auto output = options_.scratch / fmt::format("trial-{}.txt", trial.id);
   TrialCommand command{.arguments = options_.train_arguments,
@@ -139,7 +139,7 @@ Outcome ProcessTrials::measure(std::size_t candidate, Trial& trial,
     }
   }
   const auto begin = SteadyClock::now();
-  Outcome outcome;
+  TrialOutcome outcome;
   StepLog log(log_path);
   std::vector<double> timed;
   try {
@@ -208,11 +208,11 @@ Outcome ProcessTrials::measure(std::size_t candidate, Trial& trial,
   return outcome;
 }
 
-Outcome outcome_of(const Trial& trial) {
-  Outcome outcome{.state = trial.state,
-                  .duration_s = trial.duration_s.value_or(0),
-                  .device_hours = trial.device_hours.value_or(0),
-                  .reason = trial.reason};
+TrialOutcome outcome_of(const Trial& trial) {
+  TrialOutcome outcome{.state = trial.state,
+                       .duration_s = trial.duration_s.value_or(0),
+                       .device_hours = trial.device_hours.value_or(0),
+                       .reason = trial.reason};
   if (trial.state != TrialState::ok) return outcome;
   outcome.step_time_s = trial.step_time_s();
   outcome.step_time_error = trial.step_time_spread.value_or(0) / 1.96;

@@ -31,9 +31,9 @@ class ProcessTrials : public TrialRunner {
                 std::span<const Candidate> candidates, Launcher& launcher,
                 ProcessTrialOptions options, std::stop_token stop);
 
-  Outcome run(std::size_t candidate) override { return run_again(candidate, 0); }
+  TrialOutcome run(std::size_t candidate) override { return run_again(candidate, 0); }
   /// The same layout once more, as a control.
-  Outcome run_again(std::size_t candidate, std::int64_t repetition);
+  TrialOutcome run_again(std::size_t candidate, std::int64_t repetition);
 
   /// For the forecasts that are recorded from here on.
   void believe(const Beliefs& beliefs, std::int64_t profile_id);
@@ -43,7 +43,7 @@ class ProcessTrials : public TrialRunner {
 
  private:
   Trial recorded(std::size_t candidate, std::int64_t repetition) const;
-  Outcome measure(std::size_t candidate, Trial& trial, std::vector<LoggedStep>& steps);
+  TrialOutcome measure(std::size_t candidate, Trial& trial, std::vector<LoggedStep>& steps);
 
   Store& store_;
   std::int64_t study_;
@@ -59,7 +59,7 @@ class ProcessTrials : public TrialRunner {
 };
 
 /// What a stored trial says to a strategy.
-Outcome outcome_of(const Trial& trial);
+TrialOutcome outcome_of(const Trial& trial);
 
 /// Trials of a study that were left running by a sweep that is dead: their processes are ended and
 /// they are recorded as cancelled. Returns how many.

@@ -16,8 +16,8 @@ bool is_recorded(const PredictableRun& run) {
   return run.run.status != RunStatus::ok || run.run.step_time_s.has_value();
 }
 
-Outcome outcome_of(const std::vector<const PredictableRun*>& runs, const TrialCost& cost) {
-  Outcome outcome;
+TrialOutcome outcome_of(const std::vector<const PredictableRun*>& runs, const TrialCost& cost) {
+  TrialOutcome outcome;
   std::vector<double> times, memory;
   for (const PredictableRun* run : runs) {
     if (run->run.status == RunStatus::ok) times.push_back(*run->run.step_time_s);
@@ -54,7 +54,7 @@ RecordedGroup collect_group(const RunGroup& group, const std::vector<const Predi
     candidate.run.step_time_s = candidate.run.memory_gb = candidate.run.mfu = std::nullopt;
     recorded.candidates.push_back(std::move(candidate));
     recorded.outcomes.push_back(outcome_of(same, cost));
-    const Outcome& outcome = recorded.outcomes.back();
+    const TrialOutcome& outcome = recorded.outcomes.back();
     if (!outcome.ran()) continue;
     recorded.best_step_s = recorded.ran == 0 ? *outcome.step_time_s
                                              : std::min(recorded.best_step_s, *outcome.step_time_s);
@@ -131,7 +131,7 @@ RecordedGroup random_part(const RecordedGroup& group, double share, std::uint64_
     if (part.candidates.size() >= wanted && part.ran >= least) break;
     part.candidates.push_back(group.candidates[i]);
     part.outcomes.push_back(group.outcomes[i]);
-    const Outcome& outcome = group.outcomes[i];
+    const TrialOutcome& outcome = group.outcomes[i];
     if (!outcome.ran()) continue;
     part.best_step_s =
         part.ran == 0 ? *outcome.step_time_s : std::min(part.best_step_s, *outcome.step_time_s);

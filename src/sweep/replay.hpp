@@ -16,7 +16,7 @@ namespace kumihimo {
 struct RecordedGroup {
   RunGroup group;
   std::vector<Candidate> candidates;
-  std::vector<Outcome> outcomes;  ///< by candidate: what its trial would have given
+  std::vector<TrialOutcome> outcomes;  ///< by candidate: what its trial would have given
   std::int64_t rows = 0;
   std::int64_t left_out = 0;  ///< rows that cannot be predicted or are doubtful
   double best_step_s = 0;     ///< of all layouts that ran
@@ -38,7 +38,7 @@ std::vector<RecordedGroup> recorded_groups(std::span<const PredictableRun> runs,
 class RecordedRunner : public TrialRunner {
  public:
   explicit RecordedRunner(const RecordedGroup& group) : group_(group) {}
-  Outcome run(std::size_t candidate) override { return group_.outcomes.at(candidate); }
+  TrialOutcome run(std::size_t candidate) override { return group_.outcomes.at(candidate); }
 
  private:
   const RecordedGroup& group_;

@@ -19,7 +19,7 @@ namespace kumihimo {
 using Candidate = PredictableRun;
 
 /// How one trial ended.
-struct Outcome {
+struct TrialOutcome {
   TrialState state = TrialState::error;
   std::optional<double> step_time_s;  ///< median; where state is ok
   /// One standard deviation of log step_time_s; 0: not known.
@@ -34,7 +34,7 @@ struct Outcome {
 
 struct TriedCandidate {
   std::size_t candidate = 0;
-  Outcome outcome;
+  TrialOutcome outcome;
 };
 
 /// Everything that a strategy may know.
@@ -54,7 +54,7 @@ struct StudySoFar {
 class TrialRunner {
  public:
   virtual ~TrialRunner() = default;
-  virtual Outcome run(std::size_t candidate) = 0;
+  virtual TrialOutcome run(std::size_t candidate) = 0;
 };
 
 }  // namespace kumihimo

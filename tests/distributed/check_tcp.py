@@ -76,7 +76,9 @@ def death(program):
     results = run(program, ["die"], 3)
     expect([code for code, _, _ in results] == [7, 9, 7], "the others to end", results)
     for rank in (0, 2):
-        expect("rank 1 has ended without a word" in results[rank][2], "the others to learn of it", results)
+        expect("learned: rank 1 has ended without a word" in results[rank][2], "the others to learn of it", results)
+    told = ["kumihimo: rank 0: rank 1 has ended without a word" in errors for _, _, errors in results]
+    expect(told == [True, False, False], "rank 0 to say it for rank 1", results)
 
 
 def missing(program):

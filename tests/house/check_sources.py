@@ -6,6 +6,8 @@
 2. Below src/cli nothing ends the process.
 3. No folder is called utils.
 4. A document that a message or a comment names is there.
+5. No two headers of src define a type of the same name: what links both would take one's destructor
+   for the other's, unnoticed until a compiler does not inline it.
 Files over 500 lines are listed as a question, not an error: do they have two subjects?
 
 Usage: check_sources.py SOURCE_DIR
@@ -67,10 +69,17 @@ def check_documents(root, name, text):
             if not (root / document).is_file()]
 
 
+def types_defined(code):
+    """In the project's own namespace: those of namespaces within it stand apart."""
+    if not re.search(r"^namespace kumihimo \{$", code, re.MULTILINE):
+        return []
+    return re.findall(r"^(?:struct|class) (\w+)(?: final)?\s*(?::[^;{]*)?\{", code, re.MULTILINE)
+
+
 def check_tree(root):
     """All faults, and the files that are long."""
     table = read_library_table((root / "CMakeLists.txt").read_text())
-    faults, long_files = [], []
+    faults, long_files, types = [], [], {}
     if not table:
         return ["CMakeLists.txt: no kumihimo_library line found"], []
     for top in ("src", "tests", "bench"):
@@ -91,6 +100,10 @@ def check_tree(root):
                 if folder not in table:
                     faults.append(f"{name}: src/{folder} has no kumihimo_library line")
                 faults += check_includes(name, code, table, folder)
+                for one in types_defined(code) if path.suffix == ".hpp" else ():
+                    if one in types:
+                        faults.append(f"{name}: {one} is the name of a type of {types[one]} too")
+                    types[one] = name
                 if folder != "cli" and re.search(r"\b(_exit|exit|quick_exit|abort)\s*\(", code):
                     faults.append(f"{name}: ends the process; return an Error or use KUMIHIMO_CHECK")
             elif parts[:2] == ("tests", "unit") and len(parts) > 3:

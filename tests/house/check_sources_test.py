@@ -51,6 +51,15 @@ class CheckSources(unittest.TestCase):
         faults, _ = self.faults(tests__unit__model__a_dot_cpp='#include "cli/program.hpp"\n')
         self.assertEqual(len(faults), 1)
 
+    def test_a_type_has_a_name_of_its_own(self):
+        one = "namespace kumihimo {\nstruct Outcome {};\n}\n"
+        faults, _ = self.faults(src__model__a_dot_hpp=one, src__tensor__a_dot_hpp=one)
+        self.assertEqual(len(faults), 1)
+        self.assertIn("Outcome is the name of a type of src/model/a.hpp too", faults[0])
+        apart = one.replace("namespace kumihimo", "namespace kumihimo::tensor")
+        faults, _ = self.faults(src__model__a_dot_hpp=one, src__tensor__a_dot_hpp=apart)
+        self.assertEqual(faults, [])
+
     def test_a_commented_include_is_none(self):
         faults, _ = self.faults(src__model__a_dot_hpp='// #include "cli/program.hpp"\n')
         self.assertEqual(faults, [])

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "comm/communication_clock.hpp"
@@ -66,13 +67,20 @@ class TcpWorld final : public World {
   std::map<std::vector<int>, int> groups_made_;
 };
 
+void say(int rank, const char* what) {
+  fmt::print(stderr, "kumihimo: rank {}: {}\n", rank, what);
+  std::fflush(stderr);
+}
+
 int report(TcpJob& job, int rank, const std::exception& error,
            const std::function<int(const std::exception&)>& exit_code_of) {
   if (dynamic_cast<const PeerFailure*>(&error) == nullptr) {
-    fmt::print(stderr, "kumihimo: rank {}: {}\n", rank, error.what());
-    std::fflush(stderr);
+    say(rank, error.what());
     job.fail(fmt::format("rank {} failed: {}", rank, error.what()));
   } else {
+    // Who failed has said why; for a rank that is lost the first of the others does.
+    const std::optional<int> lost = job.lost_rank();
+    if (lost && rank == (*lost == 0 ? 1 : 0)) say(rank, error.what());
     job.fail(error.what());  // which names the first to fail
   }
   return exit_code_of(error);

@@ -46,10 +46,12 @@ void TcpJob::send(int to, std::uint64_t channel, const std::byte* data, std::int
     send_frame(to, Kind::data, channel, data, bytes);
   } catch (const std::system_error& error) {
     // What the peer said before it went is the better reason, and may be on its way.
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, 1s, [this] { return failure_.has_value(); });
-    if (!failure_) failure_ = fmt::format("rank {} cannot be reached: {}", to, error.what());
-    throw PeerFailure(*failure_);
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, 1s, [this] { return failure_.has_value(); });
+    }
+    note_failure(fmt::format("rank {} cannot be reached: {}", to, error.what()), to);
+    check();
   }
 }
 
@@ -87,12 +89,13 @@ void TcpJob::receive(int from, std::uint64_t channel, std::int64_t number, std::
   if (bytes > 0) std::memcpy(data, frame.data(), frame.size());
 }
 
-void TcpJob::tell_all(Kind kind, const std::string& text, std::chrono::seconds patience) {
+void TcpJob::tell_all(Kind kind, std::uint64_t channel, const std::string& text,
+                      std::chrono::seconds patience) {
   for (std::size_t to = 0; to < links_.size(); ++to) {
     if (!links_[to].socket.open()) continue;
     try {
-      send_frame(static_cast<int>(to), kind, 0, reinterpret_cast<const std::byte*>(text.data()),
-                 std::ssize(text));
+      send_frame(static_cast<int>(to), kind, channel,
+                 reinterpret_cast<const std::byte*>(text.data()), std::ssize(text));
       links_[to].socket.end_sending();
     } catch (const std::system_error&) {  // it has gone itself
     }
@@ -101,11 +104,13 @@ void TcpJob::tell_all(Kind kind, const std::string& text, std::chrono::seconds p
   changed_.wait_for(lock, patience, [this] { return open_links_ == 0; });
 }
 
-void TcpJob::end() { tell_all(Kind::ended, "", longest_transfer); }
+void TcpJob::end() { tell_all(Kind::ended, 0, "", longest_transfer); }
 
 void TcpJob::fail(std::string text) {
   text.resize(std::min(text.size(), static_cast<std::size_t>(longest_text)));
-  tell_all(Kind::failed, text, 5s);
+  const std::optional<int> lost = lost_rank();
+  tell_all(lost ? Kind::lost : Kind::failed, static_cast<std::uint64_t>(lost.value_or(0)), text,
+           5s);
 }
 
 void TcpJob::give_up() { note_failure("this rank has given up"); }
@@ -115,10 +120,18 @@ void TcpJob::check() {
   if (failure_) throw PeerFailure(*failure_);
 }
 
-void TcpJob::note_failure(std::string text) {
+std::optional<int> TcpJob::lost_rank() {
+  const std::lock_guard lock(mutex_);
+  return lost_;
+}
+
+void TcpJob::note_failure(std::string text, std::optional<int> lost) {
   {
     const std::lock_guard lock(mutex_);
-    if (!failure_) failure_ = std::move(text);
+    if (!failure_) {
+      failure_ = std::move(text);
+      lost_ = lost;
+    }
   }
   changed_.notify_all();
 }
@@ -140,7 +153,8 @@ void TcpJob::take_in() {
       try {
         more = take_in_frame(ranks[i]);
       } catch (const std::exception& error) {
-        note_failure(fmt::format("rank {} cannot be reached: {}", ranks[i], error.what()));
+        note_failure(fmt::format("rank {} cannot be reached: {}", ranks[i], error.what()),
+                     ranks[i]);
       }
       if (more) continue;
       waiting[i].fd = -1;  // poll leaves it out
@@ -156,7 +170,8 @@ bool TcpJob::take_in_frame(int from) {
   Header header;
   if (!socket.receive(std::as_writable_bytes(std::span(&header, 1)), soon())) {
     note_failure(
-        fmt::format("rank {} has ended without a word: its process or its machine died", from));
+        fmt::format("rank {} has ended without a word: its process or its machine died", from),
+        from);
     return false;
   }
   KUMIHIMO_CHECK(header.bytes >= 0);
@@ -169,10 +184,13 @@ bool TcpJob::take_in_frame(int from) {
       changed_.notify_all();
       return false;
     }
-    case Kind::failed: {
+    case Kind::failed:
+    case Kind::lost: {
       std::string text(static_cast<std::size_t>(std::min(header.bytes, longest_text)), ' ');
       socket.receive(std::as_writable_bytes(std::span(text)), soon());
-      note_failure(std::move(text));
+      const bool lost = static_cast<Kind>(header.kind) == Kind::lost;
+      note_failure(std::move(text),
+                   lost ? std::optional(static_cast<int>(header.channel)) : std::nullopt);
       return false;
     }
     case Kind::data: break;

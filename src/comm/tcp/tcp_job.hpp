@@ -43,9 +43,12 @@ class TcpJob {
   /// This rank is about to fail: its own waits end.
   void give_up();
   void check();
+  /// The rank that died, or cannot be reached, and so has not said itself why the job fails.
+  std::optional<int> lost_rank();
 
  private:
-  enum class Kind : std::uint32_t { data, ended, failed };
+  /// `lost`: failed, but for a rank that cannot say so, in the place of the channel.
+  enum class Kind : std::uint32_t { data, ended, failed, lost };
   struct Header {
     std::uint32_t kind = 0;
     std::uint32_t padding = 0;
@@ -67,11 +70,12 @@ class TcpJob {
                   std::int64_t bytes);
   /// Then waits, no longer than `patience`, until nobody sends any more: closing a socket with
   /// something left to read would take back what the peer has not yet read.
-  void tell_all(Kind kind, const std::string& text, std::chrono::seconds patience);
+  void tell_all(Kind kind, std::uint64_t channel, const std::string& text,
+                std::chrono::seconds patience);
   void take_in();
   /// False once the rank sends nothing any more.
   bool take_in_frame(int from);
-  void note_failure(std::string text);
+  void note_failure(std::string text, std::optional<int> lost = std::nullopt);
 
   int rank_;
   std::vector<Link> links_;
@@ -83,6 +87,7 @@ class TcpJob {
   std::vector<bool> ended_;                                    ///< by rank
   std::size_t open_links_ = 0;  ///< on which something may still arrive
   std::optional<std::string> failure_;
+  std::optional<int> lost_;
 
   std::thread thread_;  ///< last: it uses all the others
 };

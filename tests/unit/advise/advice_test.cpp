@@ -84,6 +84,27 @@ TEST(Advise, WithoutPricesHardwareIsShownNotOrdered) {
   EXPECT_EQ(gain_of(advice, request, "fp8").no_change, NoChange::impossible);
 }
 
+TEST(Advise, HardwareWithoutAPriceOfItsOwnIsShownNotOrdered) {
+  AdviceRequest request = testing::llama_65b_on_128_a100(testing::founding_start);
+  request.prices = {.device_hour = Money{2}, .engineer_day = Money{1000}, .effort_point = {}};
+  request.options = default_upgrades()->options;
+  std::erase_if(request.options, [](const UpgradeOption& option) {
+    return option.name != "gpus-x2" && option.name != "h100" && option.name != "micro-batch";
+  });
+  const auto ranked = [&](std::string_view name) {
+    return std::ranges::count(names(advise(request), request), name) == 1;
+  };
+  const std::string x2 = "gpus-x2", h100 = "h100";
+  EXPECT_FALSE(ranked(x2)) << "five days of work do not buy 128 devices";
+  EXPECT_FALSE(ranked(h100));
+  for (UpgradeOption& option : request.options) {
+    if (option.name == x2) option.purchase = Money{0};
+    if (option.name == h100) option.hardware.price_per_device_hour = Money{3};
+  }
+  EXPECT_TRUE(ranked(x2));
+  EXPECT_TRUE(ranked(h100));
+}
+
 TEST(Advise, BreakEvenIsCostOverSavings) {
   AdviceRequest request = testing::founding_study(testing::founding_start);
   request.prices = {.device_hour = Money{2}, .engineer_day = Money{1000}, .effort_point = {}};
@@ -159,6 +180,32 @@ TEST(Advise, CheapestNeedsAPrice) {
   EXPECT_EQ(request_faults(request)[0].where, "price_per_device_hour");
   request.prices.device_hour = Money{1.8};
   EXPECT_THAT(request_faults(request), IsEmpty());
+}
+
+TEST(Advise, AnotherDeviceDoesNotCostWhatTodaysDoes) {
+  AdviceRequest request = testing::llama_65b_on_128_a100(testing::founding_start);
+  request.prices.device_hour = Money{2};
+  request.options = parse_upgrades(R"(
+[[option]]
+name = "h100"
+cluster = "h100-80gb-sxm"
+purchase = "1USD"
+)",
+                                   "mine.toml")
+                        ->options;
+  const AdviceStep step = advise(request).steps.at(0);
+  EXPECT_FALSE(step.payback) << "nobody said what an hour of the new device costs";
+
+  request.goal = AdviceGoal::cost;
+  EXPECT_THAT(request_faults(request), IsEmpty());
+  const Advice unpriced = advise(request);
+  EXPECT_THAT(unpriced.steps, IsEmpty());
+  EXPECT_EQ(unpriced.options.at(0).no_change, NoChange::no_price);
+  EXPECT_EQ(unpriced.options.at(0).kept_gain, 0);
+
+  request.options[0].hardware.price_per_device_hour = Money{3};
+  const double speed = step.before.ranked.prediction.step_s / step.after.ranked.prediction.step_s;
+  EXPECT_NEAR(advise(request).steps.at(0).gain, speed * 2 / 3 - 1, 1e-9);
 }
 
 TEST(Advise, AmountsInSeveralCurrenciesAreRefused) {

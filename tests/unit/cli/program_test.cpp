@@ -296,6 +296,36 @@ TEST(Program, ChecksOutputPathsBeforeTheWork) {
   EXPECT_THAT(save.err, HasSubstr("--save: " + inputs + "runs.csv/states: cannot be written into"));
 }
 
+TEST(Calibrate, FitsOrMeasuresAndSaysWhichFlagsAreOfTheOther) {
+  const Outcome measuring = run({"calibrate", "--measure", "--model", "llama-tiny", "--from",
+                                 inputs + "runs.csv", "--only", "13B"});
+  EXPECT_EQ(measuring.code, 2);
+  EXPECT_THAT(
+      measuring.err,
+      AllOf(HasSubstr("--from: is for fitting, and --measure times this machine; leave one"),
+            HasSubstr("--only: is for fitting")));
+  const Outcome fitting = run({"calibrate", "--from", inputs + "runs.csv", "--base", "uncalibrated",
+                               "--out", "x.toml", "--ranks", "2"});
+  EXPECT_EQ(fitting.code, 2);
+  EXPECT_THAT(fitting.err, HasSubstr("--ranks: is for --measure; add it, or leave this out"));
+}
+
+TEST(Program, SparesTheFileThatItReads) {
+  const std::string plan = ::testing::TempDir() + "spared.json";
+  std::ofstream(plan) << "{}";
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{"report", plan, "--format", "json", "--out"},
+                                             {"store", "export", plan, "--csv"},
+                                             {"store", "export", plan, "--jsonl"}}) {
+    std::vector<std::string> whole = command;
+    whole.push_back(plan);
+    const Outcome refused = run(whole);
+    EXPECT_EQ(refused.code, 2);
+    EXPECT_THAT(refused.err, HasSubstr(command.back() + ": " + plan +
+                                       ": is the file that is read; give the path of another"));
+  }
+}
+
 TEST(Report, RefusesAPlanWhoseKeysStandTwiceOrThatGoesOn) {
   const std::string path = ::testing::TempDir() + "twice.json";
   const std::string plan = run(job("plan", {"--json"})).out;

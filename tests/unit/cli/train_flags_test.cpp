@@ -73,6 +73,14 @@ TEST(TrainFlags, AComparisonTakesTwoPrecisionsOnThreadsAndSavesNothing) {
         "--compare-precision: trains two models, and saves or resumes neither"}) {
     EXPECT_THAT(bad.err, HasSubstr(fault));
   }
+  const auto of_one = train(
+      {"--compare-precision", "bf16,fp8", "--json-log", "steps.jsonl", "--trace", "steps.json"});
+  EXPECT_EQ(of_one.code, 2);
+  for (const char* flag : {"--json-log", "--trace"}) {
+    EXPECT_THAT(of_one.err,
+                HasSubstr(flag + std::string(": is for one training, and --compare-precision "
+                                             "makes two; leave it out")));
+  }
   EXPECT_THAT(train({"--compare-precision", "fp8"}).err,
               HasSubstr("--compare-precision: names 1 precisions; give two, such as bf16,fp8"));
   EXPECT_THAT(train({"--tolerance", "1%"}).err,

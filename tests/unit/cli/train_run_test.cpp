@@ -263,6 +263,36 @@ TEST_P(TrainInterrupted, EndsAllRanksAfterTheStepUnderWay) {
 
 INSTANTIATE_TEST_SUITE_P(Signals, TrainInterrupted, ::testing::Values(SIGINT, SIGTERM));
 
+TEST(TrainRun, AComparisonOfPrecisionsEndsWhenAsked) {
+  sigset_t interrupt, before;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+  kill(getpid(), SIGINT);  // waits until somebody asks for it
+  const auto run = train({"--steps", "1000", "--compare-precision", "bf16,fp8"});
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  EXPECT_EQ(run.code, 130) << run.err;
+  EXPECT_EQ(run.out, "") << "a verdict on fewer steps than were asked for";
+}
+
+TEST(TrainRun, FiguresOfNoStepAreNull) {
+  const auto run = train({"--steps", "1", "--warmup-steps", "1", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const json document = json::parse(run.out);
+  for (const char* figure : {"step_time_s", "tokens_per_s", "mfu", "hfu", "bubble_s", "time"}) {
+    ASSERT_TRUE(document.contains(figure)) << figure;
+    EXPECT_TRUE(document[figure].is_null()) << figure;
+  }
+}
+
+TEST(TrainRun, ALogThatCannotBeWrittenIsRefusedBeforeTraining) {
+  const auto run = train({"--json-log", "/no/such/folder/steps.jsonl", "--trace", "/no/such/t"});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_EQ(run.out, "");
+  EXPECT_THAT(run.err, AllOf(HasSubstr("--json-log: /no/such/folder/steps.jsonl"),
+                             HasSubstr("--trace: /no/such/t")));
+}
+
 TEST(TrainRun, ComparingPrecisionsEndsWithAVerdict) {
   const std::vector<std::string> flags{
       "--steps", "4", "--compare-precision", "bf16,fp8", "--tp", "2", "--pp", "2", "--tolerance"};

@@ -64,14 +64,18 @@ TEST_F(TrainingStateFaults, EveryDifferenceOfTheRunIsNamedWithItsFlag) {
   options_.optimizer.kind = OptimizerKind::sgd;
   const std::string text = message(inspect_state(folder_, options_, "other tokens", false));
   const std::string state = newest().string();
-  EXPECT_THAT(text,
-              AllOf(HasSubstr("--seq-length: is 32, but " + state +
-                              " was saved with 16; give "
-                              "--seq-length 16, or start anew from its weights with --init-from " +
-                              state),
-                    HasSubstr("--global-batch-size: is 16, but "), HasSubstr("--seed: is 2, but "),
-                    HasSubstr("--shuffle: is false, but "), HasSubstr("--optimizer: is sgd, but "),
-                    HasSubstr("--data: is other tokens, but "), Not(HasSubstr("--model"))));
+  EXPECT_THAT(
+      text,
+      AllOf(HasSubstr("--seq-length: is 32, but " + state +
+                      " was saved with 16; give "
+                      "--seq-length 16, or start anew from its weights with --init-from " +
+                      state),
+            HasSubstr("--global-batch-size: is 16, but "), HasSubstr("--seed: is 2, but "),
+            HasSubstr("--no-shuffle: is given, but " + state +
+                      " was saved without it; leave it out, or start anew"),
+            HasSubstr("--optimizer: is sgd, but "), HasSubstr("--data: is other tokens, but "),
+            HasSubstr("; give the data that it was trained on, or start anew"),
+            Not(HasSubstr("--model"))));
 }
 
 TEST_F(TrainingStateFaults, AnotherModelIsRefusedByItsShapeNotItsTensors) {

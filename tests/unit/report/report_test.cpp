@@ -116,6 +116,16 @@ TEST(Report, RowsAreCsv) {
   EXPECT_EQ(commas(0), commas(plain.find('\n') + 1)) << "a heading for each cell";
 }
 
+TEST(Report, WhatRoundsToZeroHasNoSign) {
+  EXPECT_EQ(signed_points(0.015), "+1.5");
+  EXPECT_EQ(signed_points(-0.015), "-1.5");
+  ReportContent content = testing::report_full_of("name");
+  content.options[0].share = content.options[0].kept = content.interactions[0].together = -1e-9;
+  for (const HtmlTable& table : {options_table(content), interactions_table(content)}) {
+    for (const std::string& cell : table.rows[0]) EXPECT_THAT(cell, Not(HasSubstr("-0.0")));
+  }
+}
+
 TEST(Report, TablesHaveATitleForEachColumn) {
   const ReportContent content = testing::report_full_of("name");
   for (const HtmlTable& table :

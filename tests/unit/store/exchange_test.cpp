@@ -22,8 +22,8 @@ TEST(Exchange, APublishedFileComesOutOfAStoreAsItWentIn) {
   const auto rows = parse_run_rows(run_file, "runs.csv");
   ASSERT_TRUE(rows) << to_string(rows.errors());
   Store store = std::move(*Store::open(folder.file("s.db"), Database::Mode::read_write));
-  const std::int64_t study = store.add_study({.name = "r", .kind = "import", .settings = "{}"});
-  store.import_trials(study, imported_trials(*rows, TrialClock::quoted), {});
+  const std::int64_t study =
+      store.import_study("r", imported_trials(*rows, TrialClock::quoted), {});
   const std::vector<RunRow> out = exported_rows(store.trials(study));
   EXPECT_EQ(out, *rows);
 
@@ -32,6 +32,15 @@ TEST(Exchange, APublishedFileComesOutOfAStoreAsItWentIn) {
   EXPECT_EQ((*again)[0].step_time_s, 26.54);
   EXPECT_EQ((*again)[0].notes, "a, b");
   EXPECT_EQ((*again)[1].status, RunStatus::out_of_memory);
+}
+
+TEST(Exchange, AnImportThatFailsLeavesNoStudyInTheWay) {
+  const testing::ScratchFolder folder;
+  Store store = std::move(*Store::open(folder.file("s.db"), Database::Mode::read_write));
+  const Trial trial{.layout = "tp=2", .repetition = 0, .state = TrialState::ok};
+  const std::vector<Trial> twice{trial, trial};  // a trial counts once
+  EXPECT_THROW(store.import_study("r", twice, {}), StoreFailure);
+  EXPECT_FALSE(store.find_study("r"));
 }
 
 TEST(Exchange, WhatSaysNothingIsNotARun) {

@@ -1,5 +1,6 @@
 #include "store/store.hpp"
 
+#include <cstdio>
 #include <gmock/gmock.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -170,6 +171,31 @@ TEST(Store, IsReadWhileASweepWrites) {
   trial.id = writer.begin_trial(trial);
   EXPECT_EQ(reader.trials(study).size(), 1U);
   EXPECT_THROW(reader.add_spent(study, 1), StoreFailure) << "a reader changes nothing";
+}
+
+TEST(Store, IsReadWhereNothingCanBeWritten) {
+  const ScratchFolder folder;
+  const std::string path = folder.file("what? 100%.db");
+  const std::filesystem::path around = std::filesystem::path(path).parent_path();
+  open(path).add_study({.name = "a", .settings = "{}"});
+  using std::filesystem::perms;
+  std::filesystem::permissions(around, perms::owner_read | perms::owner_exec | perms::group_read |
+                                           perms::group_exec | perms::others_read |
+                                           perms::others_exec);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (geteuid() == 0 && setuid(65534) != 0) _exit(2);  // root may write anywhere
+    try {
+      _exit(open(path, Database::Mode::read).find_study("a") ? 0 : 1);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      _exit(3);
+    }
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  std::filesystem::permissions(around, perms::owner_all);
 }
 
 TEST(Store, ATrialWhoseStartIsSetBackKeepsItsPlace) {

@@ -58,11 +58,11 @@ class ProfiledMachine : public TrialRunner {
   ProfiledMachine(std::span<const Candidate> candidates, StackProfile truth)
       : candidates_(candidates), truth_(std::move(truth)) {}
 
-  Outcome run(std::size_t candidate) override {
+  TrialOutcome run(std::size_t candidate) override {
     ++trials;
     const Prediction prediction = predict(candidates_[candidate], truth_);
     const double capacity = static_cast<double>(candidates_[candidate].cluster.device.memory);
-    Outcome outcome{.duration_s = 1, .device_hours = 8.0 / 3600};
+    TrialOutcome outcome{.duration_s = 1, .device_hours = 8.0 / 3600};
     outcome.state =
         prediction.peak_memory_bytes <= capacity ? TrialState::ok : TrialState::out_of_memory;
     if (outcome.state == TrialState::ok) outcome.step_time_s = prediction.step_s;
@@ -71,7 +71,7 @@ class ProfiledMachine : public TrialRunner {
   double best_step_s() {
     double best = 1e300;
     for (std::size_t i = 0; i < candidates_.size(); ++i) {
-      const Outcome outcome = run(i);
+      const TrialOutcome outcome = run(i);
       if (outcome.ran()) best = std::min(best, *outcome.step_time_s);
     }
     trials = 0;

@@ -117,7 +117,7 @@ TEST(ExpectedImprovement, IsThatOfANormalVariable) {
 
 class CountingRunner : public TrialRunner {
  public:
-  Outcome run(std::size_t) override {
+  TrialOutcome run(std::size_t) override {
     if (++trials == cancel_at) return {.state = TrialState::cancelled};
     return {.state = TrialState::ok, .step_time_s = 1.0, .duration_s = 10, .device_hours = 2};
   }

@@ -31,8 +31,8 @@ class ErringMachine : public TrialRunner {
     NormalDraws draw(seed);
     for (std::size_t i = 0; i < candidates.size(); ++i) errors_.push_back(spread * draw());
   }
-  Outcome run(std::size_t candidate) override {
-    Outcome outcome = planned_.run(candidate);
+  TrialOutcome run(std::size_t candidate) override {
+    TrialOutcome outcome = planned_.run(candidate);
     if (outcome.step_time_s) *outcome.step_time_s *= std::exp(errors_[candidate]);
     return outcome;
   }
@@ -89,7 +89,7 @@ TEST(Sureness, IsTrueAboutAsOftenAsItSays) {
     ErringMachine machine(candidates, spread, seed);
     double best_s = 1e9;
     for (std::size_t i = 0; i < candidates.size(); ++i) {
-      const Outcome outcome = machine.run(i);
+      const TrialOutcome outcome = machine.run(i);
       if (outcome.ran()) best_s = std::min(best_s, *outcome.step_time_s);
     }
     for (const double trials : {2, 5, 9}) {
