@@ -17,6 +17,14 @@ class ConnectedGpusWorld::Group final : public ProcessGroup {
   Group(ConnectedGpusWorld& world, std::unique_ptr<ProcessGroup> host,
         std::shared_ptr<GpuCommunicator> connection, DeviceQueue& queue)
       : world_(world), host_(std::move(host)), connection_(std::move(connection)), queue_(queue) {}
+  ~Group() override {
+    // A peer that this rank fails never comes to the end of what is under way; and connections have
+    // to be broken off together.
+    if (std::uncaught_exceptions() > exceptions_at_birth_) world_.give_up();
+    // In the order of senders, then receivers, which is everybody's: a connection may be closed
+    // only when both its ends are.
+    while (!directions_.empty()) directions_.erase(directions_.begin());
+  }
 
   int rank() const override { return host_->rank(); }
   int size() const override { return host_->size(); }
@@ -67,8 +75,6 @@ class ConnectedGpusWorld::Group final : public ProcessGroup {
       thread_ = std::thread([this] { work(); });
     }
     ~Direction() {
-      // Else the thread might wait for a peer that never comes.
-      if (std::uncaught_exceptions() > exceptions_at_birth_) group_.world_.give_up();
       {
         const std::lock_guard lock(mutex_);
         closing_ = true;
@@ -127,7 +133,8 @@ class ConnectedGpusWorld::Group final : public ProcessGroup {
             end_ == End::send ? host.start_send(id, peer_) : host.start_receive(id, peer_);
         host.wait(*message);
       };
-      connection_ = group_.world_.connect(end_ == End::send ? 0 : 1, 2, *queue_, exchange);
+      connection_ =
+          group_.world_.connect(end_ == End::send ? 0 : 1, 2, *queue_, Traffic::messages, exchange);
     }
 
     void move(const Matrix& x) {
@@ -141,7 +148,6 @@ class ConnectedGpusWorld::Group final : public ProcessGroup {
     Group& group_;
     int peer_;
     End end_;
-    int exceptions_at_birth_ = std::uncaught_exceptions();
     std::unique_ptr<DeviceQueue> queue_;
     std::shared_ptr<GpuCommunicator> connection_;  ///< of the thread
 
@@ -155,7 +161,8 @@ class ConnectedGpusWorld::Group final : public ProcessGroup {
 
   std::unique_ptr<Message> start(const Matrix& x, int peer, End end) {
     check_peer(x, peer, rank(), size());
-    auto& direction = directions_[{peer, end}];
+    auto& direction =
+        directions_[end == End::send ? std::pair(rank(), peer) : std::pair(peer, rank())];
     if (!direction) direction = std::make_unique<Direction>(*this, peer, end);
     auto message = std::make_unique<QueuedMessage>();
     message->through = direction->give(x, queue_.point());
@@ -166,7 +173,8 @@ class ConnectedGpusWorld::Group final : public ProcessGroup {
   std::unique_ptr<ProcessGroup> host_;
   std::shared_ptr<GpuCommunicator> connection_;
   DeviceQueue& queue_;
-  std::map<std::pair<int, End>, std::unique_ptr<Direction>> directions_;
+  std::map<std::pair<int, int>, std::unique_ptr<Direction>> directions_;  ///< by its two ends
+  int exceptions_at_birth_ = std::uncaught_exceptions();
 };
 
 ConnectedGpusWorld::ConnectedGpusWorld(World& host, Gpu& gpu,
@@ -206,7 +214,7 @@ std::unique_ptr<ProcessGroup> ConnectedGpusWorld::make_group(std::span<const int
     // All members agree on whether there is one: they make and drop groups in one order.
     if (!connection) {
       const auto exchange = [&](const Matrix& id) { host->broadcast(id, 0); };
-      connection = connect(host->rank(), host->size(), queue, exchange);
+      connection = connect(host->rank(), host->size(), queue, Traffic::collectives, exchange);
       shared = connection;
     }
     group = std::make_unique<Group>(*this, std::move(host), std::move(connection), queue);
@@ -215,12 +223,13 @@ std::unique_ptr<ProcessGroup> ConnectedGpusWorld::make_group(std::span<const int
 }
 
 std::shared_ptr<GpuCommunicator> ConnectedGpusWorld::connect(
-    int rank, int size, DeviceQueue& queue, const std::function<void(const Matrix& id)>& exchange) {
+    int rank, int size, DeviceQueue& queue, Traffic traffic,
+    const std::function<void(const Matrix& id)>& exchange) {
   std::vector<std::byte> id(connector_->id_bytes());
   if (rank == 0) id = connector_->new_id();
   exchange(matrix_at(id.data(), 1, std::ssize(id), DType::fp8_e4m3));  // bytes
-  std::shared_ptr<GpuCommunicator> made =
-      connector_->join(id, rank, size, gpu_, queue, [this](double waited_s) { watch(waited_s); });
+  std::shared_ptr<GpuCommunicator> made = connector_->join(
+      id, rank, size, gpu_, queue, traffic, [this](double waited_s) { watch(waited_s); });
   const std::lock_guard lock(mutex_);
   std::erase_if(connections_, [](const auto& each) { return each.expired(); });
   connections_.push_back(made);
@@ -250,9 +259,11 @@ void ConnectedGpusWorld::watch(double waited_s) {
 
 void ConnectedGpusWorld::abort_all() noexcept {
   const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<GpuCommunicator>> connections;
   for (const auto& each : connections_) {
-    if (const auto connection = each.lock()) connection->break_off();
+    if (auto connection = each.lock()) connections.push_back(std::move(connection));
   }
+  connector_->break_off(connections);
 }
 
 }  // namespace kumihimo

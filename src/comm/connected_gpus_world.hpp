@@ -43,7 +43,7 @@ class ConnectedGpusWorld final : public World {
  private:
   class Group;
   /// `rank` and `size`: within those who join. `exchange` tells the id of member 0 to all.
-  std::shared_ptr<GpuCommunicator> connect(int rank, int size, DeviceQueue& queue,
+  std::shared_ptr<GpuCommunicator> connect(int rank, int size, DeviceQueue& queue, Traffic traffic,
                                            const std::function<void(const Matrix& id)>& exchange);
   void watch(double waited_s);
   void abort_all() noexcept;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -12,6 +13,10 @@
 #include "tensor/gpu.hpp"
 
 namespace kumihimo {
+
+/// What a connection carries. A message holds multiprocessors of the GPU until its peer comes,
+/// while the rank computes on the others.
+enum class Traffic : std::uint8_t { collectives, messages };
 
 /// One rank's end of a library's connection among GPUs, all of whose work is done on one queue. No
 /// call waits for the GPU, but the first ones may wait for the other members. Members call the same
@@ -25,13 +30,14 @@ class GpuCommunicator {
   virtual void reduce_scatter(const Matrix& whole, const Matrix& part) = 0;
   virtual void broadcast(const Matrix& x, int root) = 0;
   virtual void barrier() = 0;
-  /// The queue goes on when the peer has taken, or given, the data.
+  /// Of a connection for messages. The queue goes on when the peer has taken, or given, the data.
   virtual void send(const Matrix& x, int peer) = 0;
   virtual void receive(const Matrix& x, int peer) = 0;
 
   /// Throws PeerFailure if the library has noticed that the connection is broken.
   virtual void check() = 0;
-  /// Ends what is under way, whatever the peers do. Only to be destroyed afterwards. Any thread.
+  /// Ends what is under way, whatever the peers do. Only to be destroyed afterwards. Any thread. It
+  /// may wait for all that the GPU is doing: see GpuConnector::break_off.
   virtual void break_off() noexcept = 0;
 };
 
@@ -49,8 +55,13 @@ class GpuConnector {
   /// the seconds waited, on the waiting thread, and ends the wait by an exception. The
   /// communicator keeps it.
   virtual std::unique_ptr<GpuCommunicator> join(std::span<const std::byte> id, int rank, int size,
-                                                Gpu& gpu, DeviceQueue& queue,
+                                                Gpu& gpu, DeviceQueue& queue, Traffic traffic,
                                                 std::function<void(double)> watch) const = 0;
+  /// Breaks off all connections of a GPU, of which none has to end before the others do.
+  virtual void break_off(
+      std::span<const std::shared_ptr<GpuCommunicator>> connections) const noexcept {
+    for (const auto& each : connections) each->break_off();
+  }
 };
 
 /// An Error, with a remedy, where the program was built without NCCL, or cannot load it.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "engine/measured_kernels.hpp"
+#include "engine/tensor_files.hpp"
 #include "tensor/gpu.hpp"
 
 namespace kumihimo {
@@ -13,6 +14,8 @@ namespace {
 constexpr int most_numbers = 64;
 constexpr int times_of_a_rank = static_cast<int>(all_activities.size()) + 1;  ///< and overlapped_s
 constexpr int steps_to_settle = 2;
+/// First values that pass through the workspace at once: it stays as large as it has ever been.
+constexpr std::int64_t values_at_once = std::int64_t{1} << 20;
 
 Schedule schedule_of(const TrainingOptions& options) {
   return *make_schedule(options.job, options.layout);
@@ -24,6 +27,15 @@ std::vector<int> layers_of(const std::vector<ParameterUnit>& units) {
     if (unit.kind == UnitKind::layer) layers.push_back(unit.layer);
   }
   return layers;
+}
+
+/// Before an update: it would spoil the weights, and whatever is saved of them.
+void check_finite(std::string_view what, double value, std::int64_t step) {
+  if (std::isfinite(value)) return;
+  throw TrainingFailure(fmt::format(
+      "the {} of step {} is {}: lower --learning-rate or raise --warmup, and resume from the last "
+      "saved state",
+      what, step + 1, std::isnan(value) ? "not a number" : "infinite"));
 }
 
 std::vector<bool> bf16_layers(const TrainingOptions& options, const std::vector<int>& layers) {
@@ -96,7 +108,9 @@ void Trainer::initialise_weights() {
     for (const OwnedPiece& piece : states_->owned_pieces(unit)) {
       values.resize(static_cast<std::size_t>(piece.parameter->elements()));
       initial_values(*piece.parameter, options_.seed, values.data());
-      states_->write_state(unit, piece, StateKind::weight, values.data() + piece.first);
+      for (const OwnedPiece& part : in_parts(piece, values_at_once)) {
+        states_->write_state(unit, part, StateKind::weight, values.data() + part.first);
+      }
     }
   }
   states_->spread_weights();
@@ -112,13 +126,9 @@ StepReport Trainer::run_step() {
   pipeline_->run_step(samples_, read_samples_);
   states_->end_gradients();
   report.loss = mean_loss();
-  if (!std::isfinite(report.loss)) {
-    throw TrainingFailure(fmt::format(
-        "the loss of step {} is {}: lower --learning-rate or raise --warmup, and resume from the "
-        "last saved state",
-        step_ + 1, std::isnan(report.loss) ? "not a number" : "infinite"));
-  }
+  check_finite("loss", report.loss, step_);
   report.gradient_norm = states_->gradient_norm();
+  check_finite("gradient norm", report.gradient_norm, step_);
   report.learning_rate = learning_rate_at(options_.learning_rate, step_);
   states_->update(step_, report.learning_rate, clip(report.gradient_norm));
   end_fp8_step();

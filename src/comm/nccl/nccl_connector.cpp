@@ -53,10 +53,16 @@ void use_gpu(int ordinal) {
   if (result != cudaSuccess) throw std::runtime_error(cudaGetErrorString(result));
 }
 
+/// Blocks of threads of a message, each of which fills a multiprocessor while it waits for the peer
+/// or moves data. NCCL would take up to 32 over NVLink, a quarter of an H200: two sends that wait,
+/// a receive and a reduction could leave nothing to compute on. Nobody has measured which number is
+/// best.
+constexpr int most_message_blocks = 8;
+
 class NcclCommunicator final : public GpuCommunicator {
  public:
   NcclCommunicator(std::span<const std::byte> id, int rank, int size, Gpu& gpu, DeviceQueue& queue,
-                   std::function<void(double)> watch)
+                   Traffic traffic, std::function<void(double)> watch)
       : ordinal_(gpu.facts().ordinal),
         stream_(static_cast<cudaStream_t>(queue.native())),
         watch_(std::move(watch)),
@@ -67,6 +73,7 @@ class NcclCommunicator final : public GpuCommunicator {
     std::memcpy(&unique, id.data(), sizeof unique);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;  // so that a peer that never comes can be given up
+    if (traffic == Traffic::messages) config.maxCTAs = most_message_blocks;
     try {
       finish(ncclCommInitRankConfig(&communicator_, size, unique, rank, &config));
       // In the stream's order: cudaMalloc may wait for all of the GPU, and with it for peers.
@@ -233,9 +240,18 @@ class NcclConnector final : public GpuConnector {
   }
   std::size_t id_bytes() const override { return sizeof(ncclUniqueId); }
   std::unique_ptr<GpuCommunicator> join(std::span<const std::byte> id, int rank, int size, Gpu& gpu,
-                                        DeviceQueue& queue,
+                                        DeviceQueue& queue, Traffic traffic,
                                         std::function<void(double)> watch) const override {
-    return std::make_unique<NcclCommunicator>(id, rank, size, gpu, queue, std::move(watch));
+    return std::make_unique<NcclCommunicator>(id, rank, size, gpu, queue, traffic,
+                                              std::move(watch));
+  }
+  /// As one group: an abort frees memory, which waits for what other communicators have under way,
+  /// and their peers may be gone as well (NVIDIA/nccl#1013; since NCCL 2.22).
+  void break_off(
+      std::span<const std::shared_ptr<GpuCommunicator>> connections) const noexcept override {
+    ncclGroupStart();
+    for (const auto& each : connections) each->break_off();
+    ncclGroupEnd();
   }
 };
 

@@ -38,7 +38,7 @@ class SimtKernels : public Kernels {
   void add_bias(const Matrix& x, const Matrix& bias) override;
   void bias_backward(const Matrix& d_y, const Matrix& d_bias) override;
 
-  // norms.cu
+  // norms.cu: checks shapes, and computes what is fused; else calls unfused_* below.
   void norm_forward(const NormKinds& norm, const Matrix& x, const Matrix& weight,
                     const Matrix& bias, const Matrix& y, const NormSaved& saved) override;
   void add_norm_forward(const NormKinds& norm, const Matrix& x, const Matrix& delta,
@@ -136,6 +136,13 @@ class SimtKernels : public Kernels {
   void materialised_backward(const AttentionShape& shape, const Matrix& q, const Matrix& k,
                              const Matrix& v, const Matrix& probabilities, const Matrix& d_out,
                              const Matrix& d_q, const Matrix& d_k, const Matrix& d_v);
+
+  // unfused_norms.cu. Shapes and dtypes have been checked.
+  void unfused_norm_forward(const NormKinds& norm, const Matrix& x, const Matrix& weight,
+                            const Matrix& bias, const Matrix& y, const NormSaved& saved);
+  void unfused_norm_backward(const NormKinds& norm, const Matrix& x, const Matrix& weight,
+                             const NormSaved& saved, const Matrix& d_y, const Matrix& d_residual,
+                             const Matrix& d_x, const Matrix& d_weight, const Matrix& d_bias);
 
   Workspace& workspace_;
   Stream stream_;

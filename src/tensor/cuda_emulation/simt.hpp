@@ -60,6 +60,10 @@ std::uint8_t fp8_code(float value) {
   return value == value ? code : std::uint8_t{0x7f};
 }
 template <bool e4m3>
+std::uint16_t fp8_pair(float first, float second) {
+  return static_cast<std::uint16_t>(fp8_code<e4m3>(first) | (fp8_code<e4m3>(second) << 8));
+}
+template <bool e4m3>
 float fp8_value(std::uint8_t code) {
   return from_fp8(e4m3 ? fp8_e4m3_format : fp8_e5m2_format, code);
 }

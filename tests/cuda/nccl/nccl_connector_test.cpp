@@ -19,6 +19,7 @@ struct Libraries {
   std::vector<std::string> calls;
   ncclResult_t operations = ncclSuccess;    ///< what a collective returns
   ncclResult_t communicator = ncclSuccess;  ///< what a communicator says of itself
+  int most_blocks = 0;                      ///< that the last communicator may use
 
   ncclResult_t note(const char* call, ncclResult_t result = ncclSuccess) {
     calls.emplace_back(call);
@@ -47,6 +48,7 @@ const char* ncclGetLastError(ncclComm_t /*communicator*/) { return ""; }
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* communicator, int /*size*/, ncclUniqueId /*id*/,
                                     int /*rank*/, ncclConfig_t* config) {
   EXPECT_EQ(config->blocking, 0);
+  libraries.most_blocks = config->maxCTAs;
   *communicator = reinterpret_cast<ncclComm_t>(&something);
   return libraries.note("init", ncclInProgress);
 }
@@ -56,6 +58,8 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t /*communicator*/, ncclResult_t* st
 }
 ncclResult_t ncclCommFinalize(ncclComm_t /*communicator*/) { return libraries.note("finalize"); }
 ncclResult_t ncclCommDestroy(ncclComm_t /*communicator*/) { return libraries.note("destroy"); }
+ncclResult_t ncclGroupStart() { return libraries.note("group begins"); }
+ncclResult_t ncclGroupEnd() { return libraries.note("group ends"); }
 ncclResult_t ncclCommAbort(ncclComm_t /*communicator*/) { return libraries.note("abort"); }
 ncclResult_t ncclAllReduce(const void* /*from*/, void* /*to*/, size_t /*count*/,
                            ncclDataType_t /*type*/, ncclRedOp_t /*operation*/,
@@ -116,9 +120,10 @@ class NcclConnectorTest : public ::testing::Test {
     connector = kumihimo_nccl_connector(KUMIHIMO_VERSION, faults);
     ASSERT_TRUE(connector);
   }
-  std::unique_ptr<GpuCommunicator> join(std::function<void(double)> watch = [](double) {}) {
+  std::unique_ptr<GpuCommunicator> join(
+      std::function<void(double)> watch = [](double) {}, Traffic traffic = Traffic::collectives) {
     const std::vector<std::byte> id = connector->new_id();
-    return connector->join(id, 0, 2, gpu, gpu.queue(), std::move(watch));
+    return connector->join(id, 0, 2, gpu, gpu.queue(), traffic, std::move(watch));
   }
 
   testing::LazyGpu gpu{0};
@@ -131,6 +136,14 @@ TEST_F(NcclConnectorTest, LeavesInOrder) {
   join()->all_reduce(x, Reduction::sum);
   EXPECT_EQ(libraries.calls,
             (std::vector<std::string>{"init", "all-reduce", "finalize", "destroy", "free"}));
+}
+
+/// A pipeline's send waits for its receiver while the rank computes.
+TEST_F(NcclConnectorTest, LeavesMostOfTheGpuToOthersWhereAMessageMayWait) {
+  join();
+  EXPECT_EQ(libraries.most_blocks, NCCL_CONFIG_UNDEF_INT);  // NCCL knows best
+  join([](double) {}, Traffic::messages);
+  EXPECT_EQ(libraries.most_blocks, 8);
 }
 
 /// NCCL connects ranks at the first operation that needs it, and waits there for a peer that may be
@@ -167,6 +180,15 @@ TEST_F(NcclConnectorTest, AbortsWhenItIsGivenUpWhileItIsMade) {
   libraries.communicator = ncclInProgress;
   EXPECT_THROW(join([](double) { throw PeerFailure("nobody comes"); }), PeerFailure);
   EXPECT_EQ(libraries.calls, (std::vector<std::string>{"init", "abort"}));
+}
+
+/// An abort waits for the GPU, and so for the communicators that are still to be aborted.
+TEST_F(NcclConnectorTest, AbortsAllAtOnce) {
+  const std::vector<std::shared_ptr<GpuCommunicator>> all{join(), join()};
+  libraries.calls.clear();
+  connector->break_off(all);
+  EXPECT_EQ(libraries.calls,
+            (std::vector<std::string>{"group begins", "abort", "abort", "group ends"}));
 }
 
 TEST_F(NcclConnectorTest, IsUselessOnceBrokenOff) {

@@ -138,23 +138,27 @@ class LazyConnector final : public GpuConnector {
   }
   std::size_t id_bytes() const override { return sizeof(int); }
   std::unique_ptr<GpuCommunicator> join(std::span<const std::byte> id, int rank, int size,
-                                        Gpu& /*gpu*/, DeviceQueue& queue,
+                                        Gpu& /*gpu*/, DeviceQueue& queue, Traffic traffic,
                                         std::function<void(double)> /*watch*/) const override {
     int number = 0;
     std::memcpy(&number, id.data(), sizeof number);
     std::vector<int> ranks(static_cast<std::size_t>(size));
     std::iota(ranks.begin(), ranks.end(), 0);
     return std::make_unique<Communicator>(job_, job_.group_of(ranks, number), rank, size,
-                                          static_cast<testing::LazyQueue&>(queue));
+                                          static_cast<testing::LazyQueue&>(queue), traffic);
   }
 
  private:
   class Communicator final : public GpuCommunicator {
    public:
     Communicator(ThreadJob& job, std::shared_ptr<SharedGroup> shared, int rank, int size,
-                 testing::LazyQueue& queue)
-        : group_(job, std::move(shared), rank, size, host_), queue_(queue) {}
-    ~Communicator() override { queue_.synchronize(); }
+                 testing::LazyQueue& queue, Traffic traffic)
+        : group_(job, std::move(shared), rank, size, host_), queue_(queue), traffic_(traffic) {}
+    /// Closes when both ends do.
+    ~Communicator() override {
+      queue_.synchronize();
+      group_.barrier();
+    }
 
     void all_reduce(const Matrix& x, Reduction reduction) override {
       queue_.give([=, this] { group_.all_reduce(x, reduction); });
@@ -172,9 +176,11 @@ class LazyConnector final : public GpuConnector {
       queue_.give([this] { group_.barrier(); });
     }
     void send(const Matrix& x, int peer) override {
+      KUMIHIMO_CHECK(traffic_ == Traffic::messages);
       queue_.give([=, this] { group_.wait(*group_.start_send(x, peer)); });
     }
     void receive(const Matrix& x, int peer) override {
+      KUMIHIMO_CHECK(traffic_ == Traffic::messages);
       queue_.give([=, this] { group_.wait(*group_.start_receive(x, peer)); });
     }
     void check() override {}
@@ -184,6 +190,7 @@ class LazyConnector final : public GpuConnector {
     HostQueue host_;
     ThreadGroup group_;
     testing::LazyQueue& queue_;
+    Traffic traffic_;
   };
 
   ThreadJob& job_;

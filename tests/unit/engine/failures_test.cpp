@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <gtest/gtest.h>
 #include <limits>
 
@@ -78,6 +81,46 @@ TEST(Failures, ANaNInTheWeightsOfOneRankEndsAllWithATrainingFailure) {
         trainer.run_step();
       } catch (const TrainingFailure&) {
         ++failed;
+      }
+    });
+    EXPECT_EQ(failed, options.layout.devices());
+  }
+}
+
+/// The loss of a step says nothing of its gradients, which the update would carry into the weights,
+/// and a save into the state to resume from.
+TEST(Failures, AGradientThatIsNoNumberEndsAllBeforeItReachesTheWeights) {
+  for (const char* layout : {"dp=1", "tp=2 dp=2 zero=1"}) {
+    SCOPED_TRACE(layout);
+    std::atomic<int> failed = 0;
+    const TrainingOptions options = small_options(small_llama(), layout);
+    run_threads(static_cast<int>(options.layout.devices()), [&](World& world) {
+      const auto tokens = testing::learnable_tokens(options.seed, 16, 50);
+      Trainer* trained = nullptr;  // once gradients shall be spoilt
+      Trainer trainer(world, options,
+                      [&](std::int64_t first_sample, std::span<std::int32_t> inputs,
+                          std::span<std::int32_t> targets) {
+                        tokens(first_sample, inputs, targets);
+                        if (trained == nullptr || world.rank() > 0) return;
+                        const Matrix gradients = trained->states().gradients(1);
+                        *static_cast<float*>(gradients.data) =
+                            std::numeric_limits<float>::quiet_NaN();
+                      });
+      trainer.run_step();
+      trained = &trainer;
+      try {
+        trainer.run_step();
+      } catch (const TrainingFailure& failure) {
+        EXPECT_STREQ(failure.what(),
+                     "the gradient norm of step 2 is not a number: lower --learning-rate or raise "
+                     "--warmup, and resume from the last saved state");
+        ++failed;
+      }
+      ModelStates& states = trainer.states();
+      for (const OwnedPiece& piece : states.owned_pieces(1)) {
+        std::vector<float> values(static_cast<std::size_t>(piece.count));
+        states.read_state(1, piece, StateKind::weight, values.data());
+        EXPECT_TRUE(std::ranges::all_of(values, [](float x) { return std::isfinite(x); }));
       }
     });
     EXPECT_EQ(failed, options.layout.devices());

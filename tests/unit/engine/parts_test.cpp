@@ -211,6 +211,21 @@ TEST(InitialValues, HaveTheirDeviationAndDependOnTheSeed) {
   EXPECT_EQ(one, std::vector<float>(10000, 1.0f));
 }
 
+/// What the workspace has held once, it keeps for the rest of the run.
+TEST(InitialValues, PassThroughTheWorkspaceInSmallPieces) {
+  TransformerShape model = small_llama();
+  model.vocab = 100'000;  // a table of 12.2 MiB in fp32
+  for (const char* precision : {"fp32", "bf16"}) {
+    const TrainingOptions options = small_options(model, "dp=1", precision);
+    run_threads(1, [&](World& world) {
+      Trainer trainer(world, options, testing::learnable_tokens(1, 16, 50));
+      const MemoryCategory workspace = MemoryCategory::workspace;
+      EXPECT_LE(trainer.memory().peak()[workspace] - trainer.memory().held()[workspace],
+                Bytes{4} << 20);
+    });
+  }
+}
+
 // --- What is kept for the backward pass
 
 double counted_bytes(const TrainingOptions& options) {

@@ -63,25 +63,46 @@ struct CastReports {
 constexpr std::size_t report_scratch =
     scratch_for(2) * sizeof(std::int64_t) + scratch_for(1) * sizeof(std::uint32_t);
 
-/// A thread's casts, and what it sees of them.
+/// A thread's casts, and what it sees of them: of elements that are not there, 0, nothing.
 template <bool e4m3>
 struct Caster {
   float scale;
   float format_largest;
+  std::uint32_t overflowing;  ///< no smaller magnitude does
   std::uint32_t magnitude[1] = {0};
   std::uint32_t misfits[2] = {0, 0};  ///< in 32 bits: a thread has few of the elements
 
   __device__ __forceinline__ Caster(const float* scales, float largest)
-      : scale(scales[0]), format_largest(largest) {}
+      : scale(scales[0]), format_largest(largest), overflowing(bits_of(largest / scales[0])) {}
 
-  /// Of elements that are not there, 0, nothing is seen.
   __device__ __forceinline__ std::uint8_t code_of(float value) {
-    const float scaled = value * scale;
-    const std::uint8_t code = fp8_code<e4m3>(scaled);
+    const std::uint8_t code = fp8_code<e4m3>(value * scale);
     magnitude[0] = Larger()(magnitude[0], magnitude_bits(value));
-    misfits[0] += fabsf(scaled) > format_largest ? 1 : 0;
-    misfits[1] += value != 0 && (code & 0x7f) == 0 ? 1 : 0;
+    count(value, code);
     return code;
+  }
+  /// Four codes, the first in the lowest byte. Few elements overflow or become zero: they are
+  /// looked for one by one only where there are any, which else takes most of a cast's
+  /// instructions.
+  __device__ __forceinline__ std::uint32_t codes_of(const float (&values)[4]) {
+    std::uint32_t largest = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) largest = Larger()(largest, magnitude_bits(values[i]));
+    magnitude[0] = Larger()(magnitude[0], largest);
+    const std::uint32_t codes = fp8_pair<e4m3>(values[0] * scale, values[1] * scale) |
+                                std::uint32_t{fp8_pair<e4m3>(values[2] * scale, values[3] * scale)}
+                                    << 16;
+    // A byte that is zero but for its sign borrows: its highest bit is set then.
+    const bool any_zero = (((codes & 0x7f7f'7f7f) - 0x0101'0101) & 0x8080'8080) != 0;
+    if (any_zero || largest >= overflowing) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) count(values[i], codes >> (8 * i));
+    }
+    return codes;
+  }
+  __device__ __forceinline__ void count(float value, std::uint32_t code) {
+    misfits[0] += fabsf(value * scale) > format_largest ? 1 : 0;
+    misfits[1] += value != 0 && (code & 0x7f) == 0 ? 1 : 0;
   }
 
   /// By all threads of the block.
@@ -96,6 +117,12 @@ struct Caster {
   }
 };
 
+/// 16 codes.
+__device__ __forceinline__ void store_words(std::uint8_t* to,
+                                            const Vector<std::uint32_t, 4>& codes) {
+  store_global_vector(reinterpret_cast<std::uint32_t*>(to), codes);
+}
+
 template <int width, bool e4m3, class T>
 __global__ void __launch_bounds__(share_threads)
     cast_kernel(std::int64_t row_count, std::int64_t cols, Rows<const T> x, const float* scales,
@@ -105,10 +132,17 @@ __global__ void __launch_bounds__(share_threads)
   visit_share<width>(row_count, cols, [&](auto chosen, std::int64_t row, std::int64_t col) {
     constexpr int count = decltype(chosen)::value;
     const Floats<count> values = load<count>(x.at(row, col), count);
-    Vector<std::uint8_t, count> codes;
+    if constexpr (count == 1) {
+      *out.at(row, col) = caster.code_of(values.values[0]);
+    } else {
+      Vector<std::uint32_t, count / 4> codes;
 #pragma unroll
-    for (int i = 0; i < count; ++i) codes.elements[i] = caster.code_of(values.values[i]);
-    store_elements(out.at(row, col), codes, count);
+      for (int i = 0; i < count; i += 4) {
+        codes.elements[i / 4] = caster.codes_of(
+            {values.values[i], values.values[i + 1], values.values[i + 2], values.values[i + 3]});
+      }
+      store_words(out.at(row, col), codes);
+    }
   });
   caster.report(reports, shared);
 }
@@ -139,37 +173,47 @@ __global__ void __launch_bounds__(share_threads)
     const std::int64_t first_col = tile % tiles_across * tile_cols;
     for (int piece = thread; piece < vectors * words; piece += threads) {
       const int col = piece % vectors * width, word = piece / vectors;
+      const std::int64_t row = first_row + word * rows_a_word;
       const std::int64_t there = cols - first_col - col;
-      std::uint32_t codes[width] = {};
+      Vector<T, width> read[rows_a_word] = {};
+      if (row + rows_a_word <= row_count && there >= width) {
 #pragma unroll
-      for (int i = 0; i < rows_a_word; ++i) {
-        const std::int64_t row = first_row + word * rows_a_word + i;
-        if (row >= row_count || there <= 0) continue;
-        const Floats<width> values = load<width>(x.at(row, first_col + col), there);
+        for (int i = 0; i < rows_a_word; ++i) {  // all are asked for at once
+          read[i] = load_elements<width>(x.at(row + i, first_col + col), width);
+        }
+      } else {
 #pragma unroll
-        for (int j = 0; j < width; ++j) {
-          codes[j] |= std::uint32_t{caster.code_of(values.values[j])} << (8 * i);
+        for (int i = 0; i < rows_a_word; ++i) {
+          if (row + i >= row_count || there <= 0) continue;
+          read[i] = load_elements<width>(x.at(row + i, first_col + col), there);
         }
       }
 #pragma unroll
-      for (int j = 0; j < width; ++j) held[(col + j) * tile_pitch + word] = codes[j];
+      for (int j = 0; j < width; ++j) {
+        held[(col + j) * tile_pitch + word] =
+            caster.codes_of({widened(read[0].elements[j]), widened(read[1].elements[j]),
+                             widened(read[2].elements[j]), widened(read[3].elements[j])});
+      }
     }
     __syncthreads();
     for (int piece = thread; piece < tile_cols * stores; piece += threads) {
       const int col = piece / stores, row = piece % stores * rows_a_store;
       const std::int64_t there = row_count - first_row - row;
       if (first_col + col >= cols || there <= 0) continue;
-      Vector<std::uint8_t, rows_a_store> codes;
+      Vector<std::uint32_t, rows_a_store / rows_a_word> codes;
 #pragma unroll
-      for (int i = 0; i < rows_a_store; ++i) {
-        const std::uint32_t word = held[col * tile_pitch + (row + i) / rows_a_word];
-        codes.elements[i] = static_cast<std::uint8_t>(word >> (8 * (i % rows_a_word)));
+      for (int i = 0; i < rows_a_store / rows_a_word; ++i) {
+        codes.elements[i] = held[col * tile_pitch + row / rows_a_word + i];
       }
       std::uint8_t* const to = out.at(first_col + col, first_row + row);
-      if constexpr (aligned) {
-        store_elements(to, codes, there);
+      if (aligned && there >= rows_a_store) {
+        store_words(to, codes);
       } else {
-        for (int i = 0; i < rows_a_store && i < there; ++i) to[i] = codes.elements[i];
+#pragma unroll
+        for (int i = 0; i < rows_a_store; ++i) {
+          const std::uint32_t word = codes.elements[i / rows_a_word];
+          if (i < there) to[i] = static_cast<std::uint8_t>(word >> (8 * (i % rows_a_word)));
+        }
       }
     }
     __syncthreads();  // the next tile takes its place

@@ -1,88 +1,16 @@
 #include "base/check.hpp"
 #include "tensor/cuda/simt/column_sums.hpp"
-#include "tensor/cuda/simt/over_elements.hpp"
-#include "tensor/cuda/simt/reductions.hpp"
-#include "tensor/cuda/simt_kernels.hpp"
+#include "tensor/cuda/simt/norm_rows.hpp"
 
-// RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467), for which the mean is taken as 0, and
-// LayerNorm (Ba et al. 2016, arXiv:1607.06450), of each row x:
-//   n = (x - mean) / sqrt(mean of (x - mean)^2 + epsilon)        y = n weight + bias
-// and backward, with g = d_y weight and mean(g) LayerNorm's only:
-//   d_x = (g - mean(g) - n mean(g n)) / deviation      d_weight = sum d_y n      d_bias = sum d_y
-//
-// The fused kernels read and write each matrix once. A block takes a row: two vectors of 16 bytes a
-// thread and at most 512 threads, and up to 16,384 bytes of a row stay in registers between the
-// sums and the result; of longer rows the rest is read again from a cache. Backward as much stays
-// there, one vector a thread of up to 1,024. Rows that are no whole vectors are read element by
-// element: with a branch in each load, a thread would wait for one before it asks for the next.
+// Norms, and the fused kernels, which read and write each matrix once. A block takes a row: two
+// vectors of 16 bytes a thread and at most 512 threads, and up to 16,384 bytes of a row stay in
+// registers between the sums and the result; of longer rows the rest is read again from a cache.
+// Backward as much stays there, one vector a thread of up to 1,024. Rows that are no whole vectors
+// are read element by element: with a branch in each load, a thread would wait for one before it
+// asks for the next.
 
 namespace KUMIHIMO_CUDA_NAMESPACE {
 namespace {
-
-constexpr unsigned most_threads = 512;
-constexpr int kept_vectors = 2;
-
-unsigned threads_of_row(std::int64_t cols, int width) {
-  return threads_for(pieces_of(cols, std::int64_t{kept_vectors} * width), most_threads);
-}
-
-struct NormTask {
-  std::int64_t cols;
-  float epsilon;
-  bool has_mean;
-};
-
-/// Pointers to the statistics of rows. `mean` is null for RMSNorm.
-struct Statistics {
-  Rows<float> mean;
-  Rows<float> inverse_deviation;
-
-  __device__ __forceinline__ float mean_of(std::int64_t row) const {
-    return mean.data != nullptr ? *mean.at(row, 0) : 0.0f;
-  }
-};
-
-Statistics statistics_of(const NormKinds& norm, const NormSaved& saved) {
-  const bool has_mean = norm.kind == NormKind::layer_norm;
-  return {rows<float>(has_mean ? saved.mean : Matrix{}), rows<float>(saved.inverse_deviation)};
-}
-
-NormTask task_of(const NormKinds& norm, std::int64_t cols) {
-  return {cols, static_cast<float>(norm.epsilon), norm.kind == NormKind::layer_norm};
-}
-
-struct RowStatistics {
-  float mean;
-  float inverse_deviation;
-};
-
-/// Of the row that the block's threads share in `own`; load(col) gives a vector once more.
-template <class T, int width, class Load>
-__device__ __forceinline__ RowStatistics
-statistics_of_row(const NormTask& task, OwnVectors<Vector<T, width>, width, kept_vectors>& own,
-                  float sum, const Load& load, SharedPointer<float> scratch) {
-  const auto features = static_cast<float>(task.cols);
-  float mean = 0;
-  if (task.has_mean) mean = block_sum(sum, scratch) / features;
-  float squares = 0;
-  own.visit(task.cols, load, [&](int, std::int64_t, const Vector<T, width>& vector) {
-    const Floats<width> x = widened(vector);
-#pragma unroll
-    for (int i = 0; i < width; ++i) {
-      const float distance = x.values[i] - mean;
-      squares += distance * distance;
-    }
-  });
-  const float variance = block_sum(squares, scratch) / features;
-  return {mean, 1 / sqrtf(variance + task.epsilon)};
-}
-
-__device__ __forceinline__ void keep(const Statistics& saved, std::int64_t row,
-                                     const RowStatistics& statistics) {
-  if (threadIdx.x != 0) return;
-  *saved.inverse_deviation.at(row, 0) = statistics.inverse_deviation;
-  if (saved.mean.data != nullptr) *saved.mean.at(row, 0) = statistics.mean;
-}
 
 /// y = norm(x), or of sum = x + delta. One pass over memory. Grid: rows.
 template <int width, bool adds, class T>
@@ -138,87 +66,6 @@ __global__ void __launch_bounds__(most_threads)
     }
     store(y.at(row, col), values, width);
   });
-}
-
-/// The unfused kernel's pass that only keeps statistics, of the fp32 copy of x.
-template <int width>
-__global__ void __launch_bounds__(most_threads)
-    statistics_kernel(NormTask task, Rows<const float> x, Statistics saved) {
-  SharedMemory shared;
-  const auto scratch = shared.take<float>(scratch_for(1));
-  const std::int64_t row = blockIdx.x;
-  OwnVectors<Vector<float, width>, width, kept_vectors> own;
-  float total = 0;
-  const auto load_row = [&](std::int64_t col) {
-    return load_elements<width>(x.at(row, col), width);
-  };
-  own.load_and_visit(task.cols, load_row,
-                     [&](int, std::int64_t, const Vector<float, width>& vector) {
-#pragma unroll
-                       for (int i = 0; i < width; ++i) total += vector.elements[i];
-                     });
-  keep(saved, row, statistics_of_row<float, width>(task, own, total, load_row, scratch));
-}
-
-template <class T>
-struct Normalise {
-  Rows<const float> x;
-  Statistics saved;
-  Rows<T> n;
-
-  template <int width>
-  __device__ void run(std::int64_t row, std::int64_t col, std::int64_t count) const {
-    const float mean = saved.mean_of(row), inverse = *saved.inverse_deviation.at(row, 0);
-    Floats<width> values = load<width>(x.at(row, col), count);
-#pragma unroll
-    for (int i = 0; i < width; ++i) values.values[i] = (values.values[i] - mean) * inverse;
-    store(n.at(row, col), values, count);
-  }
-};
-
-/// out = in weight (+ bias).
-template <class From, class To>
-struct Weigh {
-  Rows<const From> in;
-  const From* weight;
-  const From* bias;
-  Rows<To> out;
-
-  template <int width>
-  __device__ void run(std::int64_t row, std::int64_t col, std::int64_t count) const {
-    Floats<width> values = load<width>(in.at(row, col), count);
-    const Floats<width> times = load<width>(weight + col, count);
-    Floats<width> plus = {};
-    if (bias != nullptr) plus = load<width>(bias + col, count);
-#pragma unroll
-    for (int i = 0; i < width; ++i) {
-      values.values[i] = values.values[i] * times.values[i] + plus.values[i];
-    }
-    store(out.at(row, col), values, count);
-  }
-};
-
-/// A vector of d_residual; zeros where there is none.
-template <int width, class T>
-__device__ __forceinline__ Vector<T, width> load_residual(const Rows<const T>& d_residual,
-                                                          std::int64_t row, std::int64_t col) {
-  if (d_residual.data == nullptr) return {};
-  return load_elements<width>(d_residual.at(row, col), width);
-}
-
-/// d_x = d_residual + (g - mean_g - n mean_gn) / deviation, of one vector.
-template <int width, class T>
-__device__ __forceinline__ void finish_vector(const RowStatistics& statistics, float mean_g,
-                                              float mean_gn, const Floats<width>& x,
-                                              const Floats<width>& g,
-                                              const Vector<T, width>& d_residual, T* d_x) {
-  Floats<width> result = widened(d_residual);
-#pragma unroll
-  for (int i = 0; i < width; ++i) {
-    const float n = (x.values[i] - statistics.mean) * statistics.inverse_deviation;
-    result.values[i] += (g.values[i] - mean_g - n * mean_gn) * statistics.inverse_deviation;
-  }
-  store(d_x, result, width);
 }
 
 /// Number of blocks of the fused backward kernel: enough for any GPU, and few enough for their sums
@@ -311,42 +158,6 @@ __global__ void __launch_bounds__(most_backward_threads)
   }
 }
 
-/// The unfused kernel's last pass, from fp32 d_n and the fp32 copy of x.
-template <int width, class T>
-__global__ void __launch_bounds__(most_threads)
-    unfused_backward_kernel(NormTask task, Rows<const float> x, Statistics saved,
-                            Rows<const float> d_n, Rows<const T> d_residual, Rows<T> d_x) {
-  SharedMemory shared;
-  const auto scratch = shared.take<float>(scratch_for(2));
-  const std::int64_t row = blockIdx.x;
-  const std::int64_t cols = task.cols;
-  const RowStatistics statistics = {saved.mean_of(row), *saved.inverse_deviation.at(row, 0)};
-  struct Pair {
-    Vector<float, width> x, d_n;
-  };
-  float sums[2] = {0, 0};
-  OwnVectors<Pair, width, kept_vectors> own;
-  const auto load_row = [&](std::int64_t col) {
-    return Pair{load_elements<width>(x.at(row, col), width),
-                load_elements<width>(d_n.at(row, col), width)};
-  };
-  own.load_and_visit(cols, load_row, [&](int, std::int64_t, const Pair& pair) {
-#pragma unroll
-    for (int i = 0; i < width; ++i) {
-      const float n = (pair.x.elements[i] - statistics.mean) * statistics.inverse_deviation;
-      sums[0] += pair.d_n.elements[i];
-      sums[1] += pair.d_n.elements[i] * n;
-    }
-  });
-  block_reduce(sums, Plus(), 0.0f, scratch);
-  const auto features = static_cast<float>(cols);
-  const float mean_g = task.has_mean ? sums[0] / features : 0.0f;
-  own.visit(cols, load_row, [&](int, std::int64_t col, const Pair& pair) {
-    finish_vector(statistics, mean_g, sums[1] / features, widened(pair.x), widened(pair.d_n),
-                  load_residual<width>(d_residual, row, col), d_x.at(row, col));
-  });
-}
-
 void check_shapes(const NormKinds& norm, const Matrix& x, const Matrix& weight,
                   const NormSaved& saved) {
   KUMIHIMO_CHECK(has_shape(weight, 1, x.cols) && weight.dtype == x.dtype);
@@ -354,11 +165,6 @@ void check_shapes(const NormKinds& norm, const Matrix& x, const Matrix& weight,
   KUMIHIMO_CHECK(norm.kind == NormKind::rms_norm || has_shape(saved.mean, x.rows, 1));
   KUMIHIMO_CHECK(norm.kernel == NormKernel::fused ||
                  (same_shape(saved.widened, x) && same_shape(saved.normalised, x)));
-}
-
-/// An operand that may be absent, and then hinders nothing.
-const Matrix& or_else(const Matrix& optional, const Matrix& other) {
-  return optional.empty() ? other : optional;
 }
 
 template <bool adds>
@@ -418,34 +224,9 @@ void SimtKernels::norm_forward(const NormKinds& norm, const Matrix& x, const Mat
   check_shapes(norm, x, weight, saved);
   if (norm.kernel == NormKernel::fused) {
     norm_rows<false>(stream_, norm, x, {}, weight, bias, {}, y, saved);
-    return;
+  } else {
+    unfused_norm_forward(norm, x, weight, bias, y, saved);
   }
-  copy(x, saved.widened);
-  if (x.elements() == 0) return;
-  const Statistics statistics = statistics_of(norm, saved);
-  with_whole_width<wide<float>>(
-      [&](auto chosen) {
-        constexpr int width = decltype(chosen)::value;
-        launch(statistics_kernel<width>,
-               {{blocks(x.rows)}, threads_of_row(x.cols, width), scratch_for(1) * sizeof(float)},
-               stream_, task_of(norm, x.cols), rows<const float>(saved.widened), statistics);
-      },
-      saved.widened);
-  with_type(x.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    with_width<wide<T>>(
-        [&](auto chosen) {
-          constexpr int width = decltype(chosen)::value;
-          over_elements<width>(stream_, x.rows, x.cols,
-                               Normalise<T>{rows<const float>(saved.widened), statistics,
-                                            rows<T>(saved.normalised)});
-          over_elements<width>(
-              stream_, x.rows, x.cols,
-              Weigh<T, T>{rows<const T>(saved.normalised), static_cast<const T*>(weight.data),
-                          static_cast<const T*>(bias.data), rows<T>(y)});
-        },
-        saved.widened, saved.normalised, weight, or_else(bias, weight), y);
-  });
 }
 
 void SimtKernels::add_norm_forward(const NormKinds& norm, const Matrix& x, const Matrix& delta,
@@ -470,36 +251,13 @@ void SimtKernels::norm_backward(const NormKinds& norm, const Matrix& x, const Ma
   KUMIHIMO_CHECK(d_residual.empty() || same_shape(d_residual, x));
   check_shapes(norm, x, weight, saved);
   if (x.elements() == 0) return;
-
+  if (norm.kernel == NormKernel::unfused) {
+    return unfused_norm_backward(norm, x, weight, saved, d_y, d_residual, d_x, d_weight, d_bias);
+  }
   with_type(x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (norm.kernel == NormKernel::fused) {
-      const auto run = d_bias.empty() ? norm_backward_rows<T, false> : norm_backward_rows<T, true>;
-      run(stream_, workspace_, norm, x, weight, saved, d_y, d_residual, d_x, d_weight, d_bias);
-      return;
-    }
-    if (!d_bias.empty()) bias_backward(d_y, d_bias);
-    add_column_sums(stream_, workspace_, d_y, saved.normalised, d_weight);
-    const Workspace::Scope scope(workspace_);
-    const Matrix d_n = workspace_.take(x.rows, x.cols, DType::fp32);
-    with_width<wide<T>>(
-        [&](auto chosen) {
-          over_elements<decltype(chosen)::value>(
-              stream_, x.rows, x.cols,
-              Weigh<T, float>{rows<const T>(d_y), static_cast<const T*>(weight.data), nullptr,
-                              rows<float>(d_n)});
-        },
-        d_y, weight, d_n);
-    with_whole_width<wide<float>>(
-        [&](auto chosen) {
-          constexpr int width = decltype(chosen)::value;
-          launch(unfused_backward_kernel<width, T>,
-                 {{blocks(x.rows)}, threads_of_row(x.cols, width), scratch_for(2) * sizeof(float)},
-                 stream_, task_of(norm, x.cols), rows<const float>(saved.widened),
-                 statistics_of(norm, saved), rows<const float>(d_n), rows<const T>(d_residual),
-                 rows<T>(d_x));
-        },
-        saved.widened, d_n, or_else(d_residual, d_x), d_x);
+    const auto run = d_bias.empty() ? norm_backward_rows<T, false> : norm_backward_rows<T, true>;
+    run(stream_, workspace_, norm, x, weight, saved, d_y, d_residual, d_x, d_weight, d_bias);
   });
 }
 

@@ -6,7 +6,7 @@
 //
 //   threadIdx, blockIdx, blockDim, gridDim, __syncthreads, __syncwarp, __shfl_*_sync   as in CUDA
 //   Bf16, widened, narrowed, narrowed_pair, fast_exp2, bits_of, float_of   numbers
-//   fp8_code, fp8_value
+//   fp8_code, fp8_pair, fp8_value
 //   SharedMemory, SharedPointer<T>                                        dynamic shared memory
 //   Vector<T, count>, load_vector, store_vector, store_global_vector      up to 16 bytes at once
 //   copy_async, commit_copies, wait_for_copies                            cp.async
@@ -63,6 +63,11 @@ __device__ __forceinline__ float fast_exp2(float x) {
 template <bool e4m3>
 __device__ __forceinline__ std::uint8_t fp8_code(float value) {
   return __nv_cvt_float_to_fp8(value, __NV_SATFINITE, e4m3 ? __NV_E4M3 : __NV_E5M2);
+}
+/// Two codes, the first in the lower half: one instruction for both.
+template <bool e4m3>
+__device__ __forceinline__ std::uint16_t fp8_pair(float first, float second) {
+  return __nv_cvt_float2_to_fp8x2({first, second}, __NV_SATFINITE, e4m3 ? __NV_E4M3 : __NV_E5M2);
 }
 template <bool e4m3>
 __device__ __forceinline__ float fp8_value(std::uint8_t code) {
