@@ -128,6 +128,13 @@ TEST(Program, ReportsAllFaultsAtOnceAndPrintsNothingElse) {
   }
 }
 
+TEST(Program, RemediesNameTheFlagAndValuesThatItTakes) {
+  EXPECT_THAT(run(job("plan", {"--max-memory", "0GiB"})).err,
+              HasSubstr("kumihimo: --max-memory: is 0; give a positive size"));
+  EXPECT_THAT(run(job("plan", {"--zero", "4"})).err,
+              HasSubstr("--zero: holds \"4\"; give whole numbers from 0 to 3, as in --zero 0,1\n"));
+}
+
 TEST(Program, RefusesAFlagThatIsGivenTwiceOrLacksItsValue) {
   EXPECT_THAT(run(job("plan", {"--gpus", "4", "--gpus", "8"})).err,
               HasSubstr("--gpus: is given more than once: \"4\", \"8\""));
