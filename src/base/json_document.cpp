@@ -1,6 +1,7 @@
 #include "base/json_document.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -33,10 +34,15 @@ class TwinKeys {
       open_.back().newest = parsed.get_ref<const std::string&>();
       const bool first = open_.back().keys.insert(open_.back().newest).second;
       if (!first && faults_.size() < most_twins) {
-        faults_.push_back({fmt::format("{}: {}", where_, shown(path())), "stands there twice",
-                           "keep one of the two"});
+        faults_.push_back({place(), "stands there twice", "keep one of the two"});
       }
     }
+  }
+
+  /// The file, and the newest key with those that enclose it.
+  std::string place() const {
+    const std::string keys = shown(path());
+    return keys.empty() ? std::string(where_) : fmt::format("{}: {}", where_, keys);
   }
 
  private:
@@ -59,9 +65,22 @@ class TwinKeys {
   std::vector<Container> open_;  ///< what encloses the place that is read, outermost first
 };
 
-/// `byte`: of the fault, counted from 1.
-Error syntax_error(std::string_view text, std::size_t byte, std::string_view where,
-                   std::string_view remedy) {
+/// What stands for a key's value around that byte, counted from 1, in one word: Python's NaN or
+/// None, say. Empty where no value belongs.
+std::string_view value_word(std::string_view text, std::size_t byte) {
+  const auto in_word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '+' || c == '.';
+  };
+  std::size_t begin = std::clamp<std::size_t>(byte, 1, text.size() + 1) - 1, end = begin;
+  while (begin > 0 && in_word(text[begin - 1])) --begin;
+  while (end < text.size() && in_word(text[end])) ++end;
+  const std::size_t before = text.substr(0, begin).find_last_not_of(" \t\r\n");
+  const bool is_value = before != std::string_view::npos && text[before] == ':';
+  return is_value ? text.substr(begin, end - begin) : std::string_view();
+}
+
+/// "line 2, column 17" of that byte, counted from 1; the column alone where there is one line.
+std::string position_text(std::string_view text, std::size_t byte) {
   const std::string_view before = text.substr(0, byte > 0 ? byte - 1 : 0);
   const auto line = 1 + std::count(before.begin(), before.end(), '\n');
   const std::size_t last_break = before.rfind('\n');
@@ -69,8 +88,13 @@ Error syntax_error(std::string_view text, std::size_t byte, std::string_view whe
       before.size() - (last_break == std::string_view::npos ? 0 : last_break + 1) + 1;
   const bool one_line =
       text.substr(0, text.find_last_not_of(" \t\r\n") + 1).find('\n') == std::string_view::npos;
-  const std::string line_text = one_line ? "" : fmt::format("line {}, ", line);
-  return {std::string(where), fmt::format("is not valid JSON: see {}column {}", line_text, column),
+  return one_line ? fmt::format("column {}", column)
+                  : fmt::format("line {}, column {}", line, column);
+}
+
+Error syntax_error(std::string_view text, std::size_t byte, std::string_view where,
+                   std::string_view remedy) {
+  return {std::string(where), "is not valid JSON: see " + position_text(text, byte),
           std::string(remedy)};
 }
 
@@ -99,9 +123,14 @@ Expected<Json> parse_json(std::string_view text, std::string_view where, std::st
     if (!faults.empty()) return faults;
     return value;
   } catch (const Json::parse_error& error) {
-    return syntax_error(text, error.byte, where, remedy);
+    const std::string_view word = value_word(text, error.byte);
+    if (word.empty()) return syntax_error(text, error.byte, where, remedy);
+    return Error{twins.place(),
+                 fmt::format("is {}, which is not JSON: see {}", shown(word),
+                             position_text(text, error.byte)),
+                 "write a number, true, false, null or a text in quotes"};
   } catch (const Json::exception& error) {
-    return overflow_error(error.what(), where, remedy);
+    return overflow_error(error.what(), twins.place(), remedy);
   }
 }
 

@@ -14,6 +14,9 @@ namespace {
 /// Names are short; the bound keeps a pasted file from costing a quadratic comparison.
 constexpr std::size_t longest_compared_name = 64;
 
+/// Fewer letters begin too many names.
+constexpr std::size_t shortest_beginning = 3;
+
 bool same_letter(char a, char b) {
   return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
 }
@@ -51,7 +54,15 @@ std::string suggest(std::string_view name, std::span<const std::string> known) {
       nearest = &candidate;
     }
   }
-  if (nearest == nullptr) return list;
+  // Whoever wrote "a100-80gb" left off the end, however long it is.
+  if (nearest == nullptr) {
+    const auto longer = std::ranges::find_if(known, [&](const std::string& candidate) {
+      return name.size() >= shortest_beginning && candidate.size() > name.size() &&
+             std::equal(name.begin(), name.end(), candidate.begin(), same_letter);
+    });
+    if (longer == known.end()) return list;
+    nearest = &*longer;
+  }
   return fmt::format("did you mean \"{}\"? {}", *nearest, list);
 }
 

@@ -153,6 +153,9 @@ Constraints read_constraints(const Flags& flags, Errors& faults) {
   wanted.overlap_tensor_parallel = switch_list(flags, "--overlap-tp", faults);
   wanted.offload = offload_list(flags, faults);
   wanted.max_memory_bytes = flags.quantity("--max-memory", Dimension::bytes, faults);
+  if (wanted.max_memory_bytes && *wanted.max_memory_bytes == 0) {
+    faults.push_back({"--max-memory", "is 0", "give a positive size, such as 76GiB"});
+  }
   wanted.min_fits_probability = flags.quantity("--min-fit-probability", Dimension::ratio, faults);
   if (wanted.min_fits_probability && *wanted.min_fits_probability > 1) {
     faults.push_back({"--min-fit-probability", fmt::format("is {}", *wanted.min_fits_probability),

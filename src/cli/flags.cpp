@@ -179,9 +179,9 @@ std::vector<int> Flags::whole_list(std::string_view flag, int least, int most,
     if (value && *value >= least && *value <= most) {
       values.push_back(*value);
     } else {
-      faults.push_back(
-          {std::string(flag), "holds " + shown_quoted(part),
-           fmt::format("give whole numbers from {} to {}, as in {} 1,2,4", least, most, flag)});
+      faults.push_back({std::string(flag), "holds " + shown_quoted(part),
+                        fmt::format("give whole numbers from {} to {}, as in {} {}", least, most,
+                                    flag, most < 4 ? "0,1" : "1,2,4")});
     }
   }
   return values;

@@ -10,10 +10,12 @@
 namespace kumihimo {
 namespace {
 
-constexpr std::string_view store_example =
+constexpr std::string_view export_example =
     R"(  kumihimo store export sweep.db --csv runs.csv
-      a sweep's trials as a run file, for validate, calibrate and others
-  kumihimo store import sweep.db --runs runs.csv
+      a sweep's trials as a run file, for validate, calibrate and others)";
+
+constexpr std::string_view import_example =
+    R"(  kumihimo store import sweep.db --runs runs.csv
       published runs beside one's own)";
 
 constexpr std::size_t most_bytes = std::size_t{64} << 20;
@@ -115,22 +117,25 @@ ExitCode run_import(const Flags& flags, Errors faults) {
 }  // namespace
 
 void register_store(CLI::App& program, CommandResult& result) {
-  Flags& store = add_command(
-      program, result, {"store", "Read runs into a store, or write them out", store_example},
-      [](const Flags&, Errors faults) {
-        faults.push_back({"store", "needs to be told what to do",
-                          "say export or import: see `kumihimo store --help`"});
-        return refuse(faults);
-      });
-  Flags& out =
-      add_command(store.app(), result,
-                  {"export", "Write trials as a run file or as JSON lines", ""}, run_export);
+  Flags& store =
+      add_command(program, result,
+                  {"store", "Read runs into a store, or write them out",
+                   fmt::format("{}\n{}", export_example, import_example)},
+                  [](const Flags&, Errors faults) {
+                    faults.push_back({"store", "needs to be told what to do",
+                                      "say export or import: see `kumihimo store --help`"});
+                    return refuse(faults);
+                  });
+  Flags& out = add_command(
+      store.app(), result,
+      {"export", "Write trials as a run file or as JSON lines", export_example}, run_export);
   out.add_positional("STORE", "the store of a sweep");
   out.add_value("--csv", "FILE", "trials that ran or failed, in the schema of docs/runs.md");
   out.add_value("--jsonl", "FILE", "every trial with its steps: kumihimo.trial/1 of docs/json.md");
   out.add_value("--study", "NAME", "of this study only");
   Flags& in = add_command(store.app(), result,
-                          {"import", "Read a run file or JSON lines into a store", ""}, run_import);
+                          {"import", "Read a run file or JSON lines into a store", import_example},
+                          run_import);
   in.add_positional("STORE", "the store; made where it is not there");
   in.add_values("--runs", "FILE", "run files: quoted runs");
   in.add_values("--jsonl", "FILE", "trials that another store wrote");

@@ -18,6 +18,14 @@ TEST(Suggest, LetterCaseIsNoDistance) {
   EXPECT_EQ(suggest("LLaMA-7B", known), "did you mean \"llama-7b\"? " + list);
 }
 
+TEST(Suggest, TheBeginningOfANameIsNear) {
+  const std::vector<std::string> clusters{"a100-40gb-sxm", "a100-80gb-sxm", "h100-80gb-sxm"};
+  const std::string all = "known: a100-40gb-sxm, a100-80gb-sxm, h100-80gb-sxm";
+  EXPECT_EQ(suggest("a100-80g", clusters), "did you mean \"a100-80gb-sxm\"? " + all);
+  EXPECT_EQ(suggest("H100", clusters), "did you mean \"h100-80gb-sxm\"? " + all);
+  EXPECT_EQ(suggest("h1", clusters), all);
+}
+
 TEST(Suggest, FarNamesGetTheListAlone) {
   EXPECT_EQ(suggest("gpt-3", known), list);
   EXPECT_EQ(suggest("", known), list);

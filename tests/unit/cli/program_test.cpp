@@ -102,6 +102,17 @@ TEST(Program, SuggestsTheNearestCommandAndFlag) {
                                   "\"--micro-batch-size\"?"));
 }
 
+/// plan counts it as the layout without a schedule; so do its figures and its neighbours' here.
+TEST(Program, ExplainsAScheduleWithoutAPipelineAsNone) {
+  const auto explained = [](const std::string& schedule) {
+    return run(job("explain", {"--gpus", "2", "--layout", "pp=1 dp=2 schedule=" + schedule}));
+  };
+  const Outcome expected = explained("1f1b");
+  EXPECT_EQ(expected.code, 0) << expected.err;
+  EXPECT_EQ(explained("gpipe").out, expected.out);
+  EXPECT_EQ(explained("zb-h1").out, expected.out);
+}
+
 TEST(Program, ReportsAllFaultsAtOnceAndPrintsNothingElse) {
   const Outcome bad =
       run({"plan", "--model", "llama-13c", "--cluster", "a100", "--gpus", "many", "--tp", "2,zero",
@@ -115,6 +126,13 @@ TEST(Program, ReportsAllFaultsAtOnceAndPrintsNothingElse) {
         "kumihimo: --limit: has no value"}) {
     EXPECT_THAT(bad.err, HasSubstr(fault));
   }
+}
+
+TEST(Program, RemediesNameTheFlagAndValuesThatItTakes) {
+  EXPECT_THAT(run(job("plan", {"--max-memory", "0GiB"})).err,
+              HasSubstr("kumihimo: --max-memory: is 0; give a positive size"));
+  EXPECT_THAT(run(job("plan", {"--zero", "4"})).err,
+              HasSubstr("--zero: holds \"4\"; give whole numbers from 0 to 3, as in --zero 0,1\n"));
 }
 
 TEST(Program, RefusesAFlagThatIsGivenTwiceOrLacksItsValue) {

@@ -371,14 +371,26 @@ TEST(BadConfig, LongValuesAreCutInMessages) {
 }
 
 TEST(BadConfig, TextThatIsNotJsonIsPlaced) {
-  EXPECT_EQ(to_string(errors_of("{\n  \"vocab_size\": NaN\n}")),
-            "config.json: is not valid JSON: see line 2, column 17; name a Hugging Face "
+  EXPECT_EQ(to_string(errors_of("{\n  \"vocab_size\" 8\n}")),
+            "config.json: is not valid JSON: see line 2, column 16; name a Hugging Face "
             "config.json\n");
   for (const std::string_view text :
        {"", " ", "{", "not json", "{\"a\":}", "{} {}", "\xff\xfe{}", "{\"a\": \"\xc3\x28\"}"})
     EXPECT_TRUE(contains(to_string(errors_of(text)), "is not valid JSON")) << text;
   EXPECT_TRUE(contains(to_string(errors_of("{\"vocab_size\": 1e999}")),
-                       "holds 1e999, beyond what a double"));
+                       "config.json: vocab_size: holds 1e999, beyond what a double"));
+}
+
+TEST(BadConfig, ValuesThatAreNotJsonAreNamedWithTheirKey) {
+  EXPECT_EQ(to_string(errors_of("{\n  \"vocab_size\": NaN\n}")),
+            "config.json: vocab_size: is NaN, which is not JSON: see line 2, column 17; write a "
+            "number, true, false, null or a text in quotes\n");
+  for (const std::string word : {"nan", "-Infinity", "None", "True", "012", "0x10", "1.", "bf16"}) {
+    EXPECT_TRUE(contains(to_string(errors_of(R"({"a": {"b": 1}, "c": {"d": )" + word + "}}")),
+                         "config.json: c.d: is " + word + ", which is not JSON: see column "))
+        << word;
+  }
+  EXPECT_TRUE(contains(to_string(errors_of(R"({"a": 1, b: 2})")), "config.json: is not valid"));
 }
 
 // A file of two, cut together or half overwritten, must not plan the first.
