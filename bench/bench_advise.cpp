@@ -29,8 +29,8 @@ AdviceRequest twelve_options() {
   request.current = *parse_layout(
       "tp=8 pp=8 dp=2 micro-batch=1 recompute=full attention=flash1 norm=unfused zero=1 "
       "gradient-dtype=bf16");
-  request.current.layer_split = layer_split_of_space(request.current, request.job,
-                                                     request.profile.defaults.layer_balance);
+  request.current.layer_split =
+      layer_split_of_space(request.current, request.job, request.profile.defaults.layer_balance);
   request.options = parse_upgrades("leave_out = [\"flash3\", \"fp8\", \"h200\", \"b200\"]", "bench",
                                    *default_upgrades())
                         ->options;

@@ -82,8 +82,10 @@ std::optional<Question> read_question(const Flags& flags, Errors& faults) {
                              : best_layout(*planned, faults);
   if (!layout) return std::nullopt;
   question.layout = *layout;
-  // Without a pipeline there is nothing to schedule: plan ranks such a layout once, as 1F1B.
+  // Without a pipeline there is nothing to schedule, and a group of one rank shards nothing: plan
+  // ranks such a layout once, as 1F1B without ZeRO.
   if (layout->pipeline_parallel == 1) question.layout.schedule = ParallelLayout().schedule;
+  if (layout->zero_group == 1) question.layout.zero_stage = question.layout.zero_group = 0;
   faults = kumihimo::faults(*layout, planned->job, planned->cluster, planned->devices);
   if (faults.empty() && flags.given("--trace")) judge_trace(planned->job, question.layout, faults);
   if (!faults.empty()) return std::nullopt;

@@ -14,8 +14,9 @@ namespace kumihimo {
 /// members in one node: many rings at once, each with another member at the edge. Blocks that are
 /// sent on (ring attention, Liu et al. 2023) make one ring, whose edge has its own share alone. The
 /// slower of the two bounds it. `job_nodes`: nodes of the whole job, whose other groups share the
-/// fabric: inter-node bandwidth falls with them as the profile says, smoothly, and at once where
-/// the job outgrows the network (congestion). Latency: one hop per ring step in a node, one per
+/// fabric: inter-node bandwidth falls with them as the profile says, smoothly (far beyond the jobs
+/// that it was fitted to no faster than usual), and at once where the job outgrows the network
+/// (congestion). Latency: one hop per ring step in a node, one per
 /// node between.
 double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacement& group,
                           std::int64_t job_nodes, const Cluster& cluster,

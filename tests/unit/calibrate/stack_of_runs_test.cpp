@@ -19,8 +19,7 @@ std::string stack_of(const std::string& source, const std::string& gpu_type) {
 }
 
 TEST(StackOfRuns, IsThatWhichTheSourceNames) {
-  EXPECT_EQ(stack_of("pytorch/TorchTitan@b5bcd76 benchmarks/x.md", "H100"),
-            "torchtitan-2025-h100");
+  EXPECT_EQ(stack_of("pytorch/TorchTitan@b5bcd76 benchmarks/x.md", "H100"), "torchtitan-2025-h100");
   EXPECT_EQ(stack_of("a copy of nanotron's playbook", "H100"), "nanotron-2025-h100");
   EXPECT_EQ(stack_of("arXiv 2104.04473 Table 1", "A100-80GB"), "megatron-2021-a100");
 }

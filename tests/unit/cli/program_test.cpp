@@ -113,6 +113,15 @@ TEST(Program, ExplainsAScheduleWithoutAPipelineAsNone) {
   EXPECT_EQ(explained("zb-h1").out, expected.out);
 }
 
+TEST(Program, ExplainsShardsAmongOneRankAsNone) {
+  const auto explained = [](const std::string& zero) {
+    return run(job("explain", {"--gpus", "2", "--layout", "tp=1 dp=2 " + zero}));
+  };
+  const Outcome expected = explained("zero=0");
+  EXPECT_EQ(expected.code, 0) << expected.err;
+  EXPECT_EQ(explained("zero=3 zero-group=1").out, expected.out);
+}
+
 TEST(Program, ReportsAllFaultsAtOnceAndPrintsNothingElse) {
   const Outcome bad =
       run({"plan", "--model", "llama-13c", "--cluster", "a100", "--gpus", "many", "--tp", "2,zero",

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <span>
 #include <ostream>
+#include <span>
 #include <string_view>
 
 #include "comm/world.hpp"

@@ -1,5 +1,6 @@
 #include "cost/collective_time.hpp"
 
+#include <cmath>
 #include <gtest/gtest.h>
 
 #include "support/round_machine.hpp"
@@ -85,6 +86,21 @@ TEST(CollectiveSeconds, GrowingFabricsLoseBandwidth) {
   EXPECT_DOUBLE_EQ(collective_seconds(CollectiveKind::all_gather, volume, four_nodes,
                                       /*job_nodes=*/16, round_cluster(), profile),
                    3.0 / 4 * 8e9 / (1e9 / 4));
+}
+
+TEST(CollectiveSeconds, JobsFarBeyondTheFittedOnesLoseNoMoreThanTheRoundFigure) {
+  StackProfile profile = ideal_profile();
+  profile.inter_node_scaling = 0.5;
+  profile.range = FittedRange{.devices = {4, 8 * 4}};  // eight nodes of four: trusted on sixteen
+  const auto of_job = [&](std::int64_t job_nodes) {
+    return collective_seconds(CollectiveKind::all_gather, volume, four_nodes, job_nodes,
+                              round_cluster(), profile);
+  };
+  EXPECT_DOUBLE_EQ(of_job(9), of_job(1) * 3);
+  EXPECT_DOUBLE_EQ(of_job(16), of_job(1) * 4);
+  EXPECT_NEAR(of_job(160), of_job(16) * std::pow(10, 0.1), 1e-9);
+  profile.inter_node_scaling = 0.05;  // a flatter one stays so
+  EXPECT_NEAR(of_job(160), of_job(1) * std::pow(160, 0.05), 1e-9);
 }
 
 TEST(CollectiveSeconds, LatencyIsPaidPerHopAndTheStartOnce) {
