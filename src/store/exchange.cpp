@@ -117,12 +117,17 @@ ExchangedTrial read_line(LineReader line) {
   return read;
 }
 
+/// Ends the source of a run whose times are of virtual clocks: run files have no column for it.
+constexpr std::string_view emulated_mark = ", emulated";
+
 }  // namespace
 
 std::vector<RunRow> exported_rows(std::span<const Trial> trials) {
   std::vector<RunRow> rows;
   for (const Trial& trial : trials) {
-    if (!trial.run[RunColumn::status].empty()) rows.push_back(trial.run);
+    if (trial.run[RunColumn::status].empty()) continue;
+    rows.push_back(trial.run);
+    if (trial.clock == TrialClock::emulated) rows.back()[RunColumn::source] += emulated_mark;
   }
   return rows;
 }
@@ -131,6 +136,11 @@ std::vector<Trial> imported_trials(std::span<const RunRow> rows, TrialClock cloc
   std::vector<Trial> trials;
   for (const RunRow& row : rows) {
     Trial trial{.clock = clock, .run = row};
+    std::string& source = trial.run[RunColumn::source];
+    if (source.ends_with(emulated_mark)) {
+      source.resize(source.size() - emulated_mark.size());
+      trial.clock = TrialClock::emulated;
+    }
     const std::string& status = row[RunColumn::status];
     trial.state = parse_trial_state(status).value_or(TrialState::error);
     trial.layout = fmt::format("tp={} pp={} dp={} micro-batch={}", row[RunColumn::tp],

@@ -21,10 +21,12 @@ struct ExchangedTrial {
 };
 
 /// Rows of a run file: trials that ran or failed. Timeouts count as errors; what is running, was
-/// cancelled or was not tried is left out, since it says nothing.
+/// cancelled or was not tried is left out, since it says nothing. The source of emulated ones ends
+/// in ", emulated".
 std::vector<RunRow> exported_rows(std::span<const Trial> trials);
 
-/// Trials of rows of a run file: quoted, unless `clock` says that they are one's own.
+/// Trials of rows of a run file: quoted, unless `clock` says that they are one's own, or the source
+/// that they were emulated.
 std::vector<Trial> imported_trials(std::span<const RunRow> rows, TrialClock clock);
 
 /// One line kumihimo.trial/1 (docs/json.md), ended by a newline.

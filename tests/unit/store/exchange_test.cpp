@@ -1,6 +1,7 @@
 #include "store/exchange.hpp"
 
 #include <gmock/gmock.h>
+#include <span>
 
 #include "runs/measured_run.hpp"
 #include "support/scratch_folder.hpp"
@@ -32,6 +33,18 @@ TEST(Exchange, APublishedFileComesOutOfAStoreAsItWentIn) {
   EXPECT_EQ((*again)[0].step_time_s, 26.54);
   EXPECT_EQ((*again)[0].notes, "a, b");
   EXPECT_EQ((*again)[1].status, RunStatus::out_of_memory);
+}
+
+TEST(Exchange, EmulatedTrialsStayEmulated) {
+  Trial trial{.clock = TrialClock::emulated, .state = TrialState::ok};
+  trial.run[RunColumn::source] = "kumihimo sweep";
+  trial.run[RunColumn::status] = "ok";
+  const std::vector<RunRow> out = exported_rows(std::span(&trial, 1));
+  ASSERT_EQ(out.size(), 1U);
+  EXPECT_EQ(out[0][RunColumn::source], "kumihimo sweep, emulated");
+  const std::vector<Trial> again = imported_trials(out, TrialClock::quoted);
+  EXPECT_EQ(again[0].clock, TrialClock::emulated);
+  EXPECT_EQ(again[0].run[RunColumn::source], "kumihimo sweep");
 }
 
 TEST(Exchange, AnImportThatFailsLeavesNoStudyInTheWay) {
