@@ -8,7 +8,7 @@ wrong_size       a job of another size than the layout's is refused, once, by al
 different_flags  ranks that were started with different flags end with one message
 killed_rank      a rank that dies ends the job promptly, without success
 out_of_memory    a rank over its budget ends the job with exit code 3
-nan_loss         a loss that is no number ends the job with one message
+nan_loss         a gradient that is no number ends the job with one message
 """
 
 import json
@@ -129,7 +129,7 @@ def check_nan_loss(job):
     result = run(job.mpi(2, "--tp", "2", "--learning-rate", "1e6", "--clip-norm", "0", "--optimizer",
                          "sgd", "--lr-schedule", "constant", "--steps", "50"))
     require(result.returncode == 4, "exit code 4", result)
-    require(result.stderr.count("the loss of step") == 1, "one message", result)
+    require(result.stderr.count("the gradient norm of step") == 1, "one message", result)
 
 
 def main():
