@@ -113,8 +113,9 @@ std::string conclusion_text(const Conclusion& conclusion, const Candidate* best,
   }
   const Drift& drift = conclusion.drift;
   if (drift.controls > 0) {
-    text += fmt::format("Drift: the first layout, run again {} times, took {} (most {})\n",
-                        drift.controls, signed_percent(drift.last), signed_percent(drift.largest));
+    text += fmt::format("Drift: the first layout, run again {}, took {} (most {})\n",
+                        drift.controls == 1 ? "once" : fmt::format("{} times", drift.controls),
+                        signed_percent(drift.last), signed_percent(drift.largest));
   }
   return text;
 }
