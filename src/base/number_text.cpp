@@ -40,10 +40,12 @@ std::string rate_text(double per_second) {
 
 std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
 
-std::string signed_percent(double share) {
+std::string signed_points(double share) {
   // A sign before what rounds to zero would mean nothing.
   const double rounded = std::round(1000 * share) / 10;
-  return rounded == 0 ? "0.0 %" : fmt::format("{:+.1f} %", rounded);
+  return rounded == 0 ? "0.0" : fmt::format("{:+.1f}", rounded);
 }
+
+std::string signed_percent(double share) { return signed_points(share) + " %"; }
 
 }  // namespace kumihimo

@@ -16,6 +16,8 @@ std::string step_text(double seconds);
 std::string rate_text(double per_second);
 /// "70.6 %" of 0.706.
 std::string percent(double share);
+/// "+1.5" of 0.015; "0.0" of what rounds to it, whatever its sign.
+std::string signed_points(double share);
 /// "+3.2 %", "-0.4 %".
 std::string signed_percent(double share);
 

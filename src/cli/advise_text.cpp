@@ -10,7 +10,6 @@
 #include "cli/step_error_text.hpp"
 #include "cli/table.hpp"
 #include "layout/layout_text.hpp"
-#include "report/report_tables.hpp"
 
 namespace kumihimo {
 namespace {

@@ -20,7 +20,7 @@ namespace {
 double share_of_fabric(std::int64_t job_nodes, const Cluster& cluster,
                        const StackProfile& profile) {
   constexpr double trusted_over_fitted = 2;
-  constexpr double usual_scaling = 0.1;  // as in the profile `uncalibrated`
+  static const double usual_scaling = StackProfile().inter_node_scaling;
   const auto nodes = static_cast<double>(job_nodes);
   double trusted = nodes;
   if (profile.range) {
@@ -69,9 +69,8 @@ double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacemen
 
 double message_seconds(double bytes, bool between_nodes, const Cluster& cluster,
                        const StackProfile& profile) {
-  const Link link = between_nodes
-                        ? cluster.inter_node
-                        : Link{cluster.intra_node_bandwidth(2), cluster.intra_node.latency_s};
+  const GroupPlacement ends = between_nodes ? GroupPlacement{2, 1, 2} : GroupPlacement{2, 2, 1};
+  const Link link = slowest_link(cluster, ends);
   return bytes / (link.bandwidth * profile.point_to_point) + link.latency_s;
 }
 

@@ -16,8 +16,7 @@ namespace kumihimo {
 /// slower of the two bounds it. `job_nodes`: nodes of the whole job, whose other groups share the
 /// fabric: inter-node bandwidth falls with them as the profile says, smoothly (far beyond the jobs
 /// that it was fitted to no faster than usual), and at once where the job outgrows the network
-/// (congestion). Latency: one hop per ring step in a node, one per
-/// node between.
+/// (congestion). Latency: one hop per ring step in a node, one per node between.
 double collective_seconds(CollectiveKind kind, double bytes, const GroupPlacement& group,
                           std::int64_t job_nodes, const Cluster& cluster,
                           const StackProfile& profile);

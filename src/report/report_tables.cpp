@@ -1,9 +1,10 @@
 #include "report/report_tables.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <fmt/format.h>
 #include <map>
+
+#include "base/number_text.hpp"
 
 namespace kumihimo {
 namespace {
@@ -12,10 +13,8 @@ constexpr std::size_t most_agreement_rows = 50;
 constexpr std::size_t most_precision_rows = 50;
 
 std::string percent(const std::optional<double>& share) {
-  return share ? fmt::format("{:.1f} %", 100 * *share) : "";
+  return share ? kumihimo::percent(*share) : "";
 }
-
-std::string signed_percent(double share) { return signed_points(share) + " %"; }
 
 std::string seconds(const std::optional<double>& value) {
   return value ? fmt::format("{:.4g} s", *value) : "";
@@ -64,11 +63,6 @@ HtmlTable grid(const std::vector<Cell>& cells, const std::string& corner, Text t
 }
 
 }  // namespace
-
-std::string signed_points(double share) {
-  const double rounded = std::round(1000 * share) / 10;
-  return rounded == 0 ? "0.0" : fmt::format("{:+.1f}", rounded);
-}
 
 std::string_view key_of(FigureKind kind) {
   switch (kind) {

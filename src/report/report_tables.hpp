@@ -10,9 +10,6 @@ namespace kumihimo {
 /// Rows of the table of layouts where no script can show the others.
 inline constexpr std::size_t rows_without_script = 50;
 
-/// "+1.5" of a share of 0.015; "0.0" of what rounds to it, whatever its sign.
-std::string signed_points(double share);
-
 std::string kind_name(FigureKind kind, Language language);
 std::string timeline_caption(const Timeline& timeline, Language language);
 

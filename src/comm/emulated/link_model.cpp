@@ -1,6 +1,7 @@
 #include "comm/emulated/link_model.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "cluster/topology.hpp"
@@ -21,9 +22,7 @@ Link ring_link(const Cluster& cluster, std::span<const int> ranks) {
 }
 
 Link link_between(const Cluster& cluster, int rank, int other) {
-  const bool same_node = rank / cluster.devices_per_node == other / cluster.devices_per_node;
-  if (!same_node) return cluster.inter_node;
-  return {cluster.intra_node_bandwidth(2), cluster.intra_node.latency_s};
+  return ring_link(cluster, std::array{std::min(rank, other), std::max(rank, other)});
 }
 
 double all_gather_time_s(const Link& link, int members, double bytes) {

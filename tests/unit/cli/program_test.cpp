@@ -102,24 +102,22 @@ TEST(Program, SuggestsTheNearestCommandAndFlag) {
                                   "\"--micro-batch-size\"?"));
 }
 
+Outcome explained(const std::string& layout) {
+  return run(job("explain", {"--gpus", "2", "--layout", layout}));
+}
+
 /// plan counts it as the layout without a schedule; so do its figures and its neighbours' here.
 TEST(Program, ExplainsAScheduleWithoutAPipelineAsNone) {
-  const auto explained = [](const std::string& schedule) {
-    return run(job("explain", {"--gpus", "2", "--layout", "pp=1 dp=2 schedule=" + schedule}));
-  };
-  const Outcome expected = explained("1f1b");
+  const Outcome expected = explained("pp=1 dp=2 schedule=1f1b");
   EXPECT_EQ(expected.code, 0) << expected.err;
-  EXPECT_EQ(explained("gpipe").out, expected.out);
-  EXPECT_EQ(explained("zb-h1").out, expected.out);
+  EXPECT_EQ(explained("pp=1 dp=2 schedule=gpipe").out, expected.out);
+  EXPECT_EQ(explained("pp=1 dp=2 schedule=zb-h1").out, expected.out);
 }
 
 TEST(Program, ExplainsShardsAmongOneRankAsNone) {
-  const auto explained = [](const std::string& zero) {
-    return run(job("explain", {"--gpus", "2", "--layout", "tp=1 dp=2 " + zero}));
-  };
-  const Outcome expected = explained("zero=0");
+  const Outcome expected = explained("tp=1 dp=2 zero=0");
   EXPECT_EQ(expected.code, 0) << expected.err;
-  EXPECT_EQ(explained("zero=3 zero-group=1").out, expected.out);
+  EXPECT_EQ(explained("tp=1 dp=2 zero=3 zero-group=1").out, expected.out);
 }
 
 TEST(Program, ReportsAllFaultsAtOnceAndPrintsNothingElse) {

@@ -4,6 +4,7 @@
 #include <regex>
 #include <set>
 
+#include "base/number_text.hpp"
 #include "example.hpp"
 #include "report/embedded_page.hpp"
 #include "report/html_text.hpp"
