@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the release preset. Without arguments only the program, at build/kumihimo; with "all" the
-# tests too. Arguments after that go to CMake's configuration.
+# Builds the release preset. Without arguments only the program, at build/kumihimo, and what is
+# installed with it; with "all" the tests too. Arguments after that go to CMake's configuration.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-targets=(--target kumihimo)
+targets=(--target kumihimo kumihimo_documents)
 if [[ "${1:-}" == all ]]; then
   targets=()
   shift
