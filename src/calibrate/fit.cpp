@@ -6,7 +6,7 @@
 #include <cmath>
 #include <thread>
 
-#include "base/normal.hpp"
+#include "calibrate/residuals.hpp"
 #include "cost/extrapolation.hpp"
 
 namespace kumihimo {
@@ -18,73 +18,9 @@ namespace {
 constexpr std::array narrowing_noise{0.20, 0.06, 0.02};
 constexpr double final_noise = narrowing_noise.back();
 
-/// Spread of log memory where only the outcome is known: that a run fitted, or did not.
-constexpr double outcome_noise = 0.03;
-
 bool is_memory(const ProfileParameter& parameter) {
   return parameter.key.substr(0, 7) == "memory.";
 }
-
-StackProfile with_logs(StackProfile profile, std::span<const ProfileParameter> parameters,
-                       const double* logs) {
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    profile.*parameters[i].member = std::exp(logs[i]);
-  }
-  return profile;
-}
-
-/// One run's residuals as a function of the logarithms of the free parameters.
-class RunResidual {
- public:
-  RunResidual(const PredictableRun& run, const StackProfile& base,
-              std::span<const ProfileParameter> parameters, bool memory, double noise)
-      : run_(run), base_(base), parameters_(parameters), memory_(memory), noise_(noise) {}
-
-  bool operator()(double const* const* logs, double* residual) const {
-    const StackProfile profile = with_logs(base_, parameters_, logs[0]);
-    const Prediction prediction = predict(run_, profile);
-    residual[0] = memory_ ? memory_residual(prediction)
-                          : std::log(prediction.step_s / *run_.run.step_time_s) / noise_;
-    return std::isfinite(residual[0]);
-  }
-
- private:
-  double memory_residual(const Prediction& prediction) const {
-    const MeasuredRun& run = run_.run;
-    if (run.memory_gb) {
-      return std::log(prediction.peak_memory_bytes / (*run.memory_gb * GiB)) / noise_;
-    }
-    // Probit: how surprising the outcome is.
-    const double room =
-        std::log(static_cast<double>(run_.cluster.device.memory) / prediction.peak_memory_bytes) /
-        outcome_noise;
-    const double probability = normal_cdf(run.status == RunStatus::ok ? room : -room);
-    return std::sqrt(-2 * std::log(std::max(probability, 1e-12)));
-  }
-
-  const PredictableRun& run_;
-  const StackProfile& base_;
-  std::span<const ProfileParameter> parameters_;
-  bool memory_;
-  double noise_;
-};
-
-class Prior {
- public:
-  Prior(std::span<const ProfileParameter> parameters, std::vector<double> centre)
-      : parameters_(parameters), centre_(std::move(centre)) {}
-
-  bool operator()(double const* const* logs, double* residuals) const {
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      residuals[i] = (logs[0][i] - centre_[i]) / parameters_[i].prior_spread;
-    }
-    return true;
-  }
-
- private:
-  std::span<const ProfileParameter> parameters_;
-  std::vector<double> centre_;
-};
 
 /// One least-squares problem: the parameters of one kind (rates, or memory) and the runs that say
 /// something about them.
@@ -141,7 +77,7 @@ class Problem {
   /// it moves by its prior spread, to either side.
   void drop_unconstrained() {
     std::vector<double> at_base;
-    for (const PredictableRun* run : runs_) at_base.push_back(value(predict(*run, base_)));
+    for (const PredictableRun* run : runs_) at_base.push_back(value(*run, base_));
     for (const ProfileParameter& parameter : candidates_) {
       const auto informs = [&](double log_move) {
         return information(parameter, log_move, at_base) > 0.5;
@@ -152,8 +88,8 @@ class Problem {
     }
   }
 
-  double value(const Prediction& prediction) const {
-    return memory_ ? prediction.peak_memory_bytes : prediction.step_s;
+  double value(const PredictableRun& run, const StackProfile& profile) const {
+    return memory_ ? predict_peak_memory(run, profile) : predict(run, profile).step_s;
   }
 
   /// Squares of what moving the parameter changes in the runs, in units of their noise.
@@ -164,7 +100,7 @@ class Problem {
         std::clamp(base_.*parameter.member * std::exp(log_move), parameter.lower, parameter.upper);
     double sum = 0;
     for (std::size_t i = 0; i < runs_.size(); ++i) {
-      const double in_noise = std::log(value(predict(*runs_[i], moved)) / at_base[i]) / final_noise;
+      const double in_noise = std::log(value(*runs_[i], moved) / at_base[i]) / final_noise;
       sum += in_noise * in_noise;
     }
     return sum;
@@ -172,18 +108,13 @@ class Problem {
 
   void add_blocks(ceres::Problem& problem, double* logs, const std::vector<double>& centre,
                   double noise) {
-    const int count = static_cast<int>(free_.size());
+    const FreeParameters free{base_, free_};
     for (const PredictableRun* run : runs_) {
-      auto* cost = new ceres::DynamicNumericDiffCostFunction<RunResidual>(
-          new RunResidual(*run, base_, free_, memory_, noise));
-      cost->AddParameterBlock(count);
-      cost->SetNumResiduals(1);
-      problem.AddResidualBlock(cost, new ceres::CauchyLoss(2.0), logs);
+      auto residual =
+          memory_ ? memory_residual(*run, free, noise) : step_time_residual(*run, free, noise);
+      problem.AddResidualBlock(residual.release(), new ceres::CauchyLoss(2.0), logs);
     }
-    auto* prior = new ceres::DynamicNumericDiffCostFunction<Prior>(new Prior(free_, centre));
-    prior->AddParameterBlock(count);
-    prior->SetNumResiduals(count);
-    problem.AddResidualBlock(prior, nullptr, logs);
+    problem.AddResidualBlock(prior_residuals(free, centre).release(), nullptr, logs);
   }
 
   std::vector<double> posterior_spreads(ceres::Problem& problem, const double* logs) const {
@@ -231,6 +162,36 @@ class Problem {
   std::vector<double> spreads_;
 };
 
+FittedParameter* find_parameter(FitReport& report, std::string_view key) {
+  const auto found = std::ranges::find(report.parameters, key, &FittedParameter::key);
+  return found == report.parameters.end() ? nullptr : &*found;
+}
+
+/// Moves `key`, if no run says anything about it, as far as `sibling` was moved by the fit.
+void move_with(FitReport& report, std::string_view sibling, std::string_view key) {
+  const FittedParameter* fitted = find_parameter(report, sibling);
+  FittedParameter* kept = find_parameter(report, key);
+  if (fitted == nullptr || kept == nullptr ||
+      fitted->identification == Identification::unconstrained ||
+      kept->identification != Identification::unconstrained) {
+    return;
+  }
+  const auto parameter = std::ranges::find(profile_parameters(), key, &ProfileParameter::key);
+  kept->value =
+      std::clamp(kept->base * fitted->value / fitted->base, parameter->lower, parameter->upper);
+  kept->log_spread = std::hypot(kept->log_spread, fitted->log_spread);
+  kept->identification = Identification::sibling;
+  report.profile.*parameter->member = kept->value;
+}
+
+/// Left where it was, the older FlashAttention would come out as the faster one of a stack on which
+/// the newer was found slow. FlashAttention 3 stands apart: it lives on what only Hopper has.
+void keep_ratio_of_flash_attention(FitReport& report) {
+  constexpr std::string_view first = "rates.attention_flash1", second = "rates.attention_flash2";
+  move_with(report, first, second);
+  move_with(report, second, first);
+}
+
 std::vector<RangePoint> range_points(std::span<const PredictableRun* const> runs) {
   std::vector<RangePoint> points;
   for (const PredictableRun* run : runs) {
@@ -271,6 +232,7 @@ FitReport fit_profile(std::span<const PredictableRun> runs, const StackProfile& 
   if (outcomes) Problem(remembered, base, true).solve(report);
   const StackProfile with_memory = report.profile;
   Problem(timed, with_memory, false).solve(report);
+  keep_ratio_of_flash_attention(report);
 
   std::vector<double> errors;
   for (const PredictableRun* run : timed) {

@@ -12,6 +12,7 @@ namespace kumihimo {
 enum class Identification {
   fitted,         ///< the runs say more about it than the prior did
   weak,           ///< fitted, but the prior still decides much of it
+  sibling,        ///< of a kernel that no run used: moved as far as its other version was fitted
   unconstrained,  ///< the runs say nothing about it: the base profile's value is kept
 };
 
@@ -33,7 +34,8 @@ struct FitReport {
 /// Fits the rates of `base` to measured step times, and its memory constants to measured memory
 /// and out-of-memory outcomes. Robust non-linear least squares (Ceres) on the logarithm of step
 /// time; every parameter has a log-normal prior around the base profile, so that what the runs do
-/// not constrain stays where it was, and is reported as such.
+/// not constrain stays where it was, and is reported as such. FlashAttention 1 and 2 are one
+/// algorithm: where runs used only one of them, the other keeps the base's ratio to it.
 FitReport fit_profile(std::span<const PredictableRun> runs, const StackProfile& base);
 
 /// Standard deviation that would give the median absolute deviation seen: outliers do not widen it.

@@ -4,6 +4,7 @@
 
 #include "cluster/cluster_file.hpp"
 #include "cluster/topology.hpp"
+#include "cost/peak_memory.hpp"
 #include "layout/layer_split.hpp"
 #include "layout/validate.hpp"
 
@@ -55,6 +56,19 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
 Prediction predict(const PredictableRun& run, const StackProfile& profile) {
   const PieceCosts pieces = piece_costs(run.run.job, run.run.layout, run.cluster, profile);
   return predict(pieces, run.schedule, run.run.job, run.run.layout, run.cluster, profile);
+}
+
+StepCost step_cost(const PredictableRun& run, const StackProfile& profile) {
+  const TrainingJob& job = run.run.job;
+  const ParallelLayout& layout = run.run.layout;
+  return step_cost(piece_costs(job, layout, run.cluster, profile), job, layout, run.cluster,
+                   profile);
+}
+
+double predict_peak_memory(const PredictableRun& run, const StackProfile& profile) {
+  const ParallelLayout& layout = run.run.layout;
+  const StepCost step = step_cost(run, profile);
+  return fullest(peak_memory(step, held_bytes(step, layout), layout, profile));
 }
 
 }  // namespace kumihimo

@@ -30,4 +30,10 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
 /// Requires run.usable().
 Prediction predict(const PredictableRun& run, const StackProfile& profile);
 
+/// What a step of the run costs, before it is played. Requires run.usable().
+StepCost step_cost(const PredictableRun& run, const StackProfile& profile);
+
+/// predict()'s peak_memory_bytes, without playing the step. Requires run.usable().
+double predict_peak_memory(const PredictableRun& run, const StackProfile& profile);
+
 }  // namespace kumihimo

@@ -267,7 +267,10 @@ Expected<Fitted> fit(const Calibration& calibration, const std::vector<Predictab
   profile.time_residual = rounded(profile.time_residual);
   profile.memory_residual = rounded(profile.memory_residual);
   for (const FittedParameter& parameter : fitted.fit.parameters) {
-    if (parameter.identification == Identification::unconstrained) continue;
+    if (parameter.identification != Identification::fitted &&
+        parameter.identification != Identification::weak) {
+      continue;
+    }
     profile.spreads.push_back({parameter.key, rounded(parameter.log_spread)});
   }
   describe(calibration, fitted.started_without_fit, runs, profile);
@@ -305,6 +308,7 @@ std::string_view verdict(Identification identification) {
   switch (identification) {
     case Identification::fitted: return "identified";
     case Identification::weak: return "weak: the prior decides much of it";
+    case Identification::sibling: return "not constrained: moved with its other version";
     case Identification::unconstrained: return "not constrained: kept";
   }
   return "?";
@@ -352,18 +356,24 @@ std::string text_of(const Calibration& calibration, const Fitted& fitted) {
   return text + "\nWrote " + calibration.out + "\n";
 }
 
+std::string_view identification_name(Identification identification) {
+  switch (identification) {
+    case Identification::fitted: return "identified";
+    case Identification::weak: return "weak";
+    case Identification::sibling: return "sibling";
+    case Identification::unconstrained: return "unconstrained";
+  }
+  return "?";
+}
+
 nlohmann::ordered_json json_of(const Calibration& calibration, const Fitted& fitted) {
   nlohmann::ordered_json parameters = nlohmann::ordered_json::array();
   for (const FittedParameter& parameter : fitted.fit.parameters) {
-    const std::string_view identified =
-        parameter.identification == Identification::fitted ? "identified"
-        : parameter.identification == Identification::weak ? "weak"
-                                                           : "unconstrained";
     parameters.push_back({{"key", parameter.key},
                           {"base", parameter.base},
                           {"value", parameter.value},
                           {"log_spread", parameter.log_spread},
-                          {"identification", identified}});
+                          {"identification", identification_name(parameter.identification)}});
   }
   nlohmann::ordered_json json{{"schema", "kumihimo.calibrate/1"},
                               {"base", stack_json(calibration.base)},

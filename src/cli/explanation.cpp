@@ -58,7 +58,7 @@ Expected<Explanation> explain(const PlannedJob& planned, const ParallelLayout& l
   result.prediction =
       predict(pieces, result.schedule, planned.job, layout, planned.cluster, planned.profile);
   result.cost = step_cost(pieces, planned.job, layout, planned.cluster, planned.profile);
-  result.played = simulate(result.schedule, result.cost, true);
+  result.played = simulate(result.schedule, result.cost, Keep::spans);
   result.breakdown = break_down(result.cost, result.played.step_s);
   result.binding = binding_resource(result.breakdown);
   result.neighbours = explain_neighbours(planned, layout, progress);

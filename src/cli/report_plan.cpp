@@ -133,7 +133,7 @@ class PlanReporter {
           piece_costs(planned_.job, layout, planned_.cluster, planned_.profile);
       const StepCost cost =
           step_cost(pieces, planned_.job, layout, planned_.cluster, planned_.profile);
-      const SimulatedStep played = simulate(*schedule, cost, true);
+      const SimulatedStep played = simulate(*schedule, cost, Keep::spans);
       content_.timelines.push_back(timeline_of(played, layout, labels_[i]));
     }
   }

@@ -39,10 +39,15 @@ std::optional<TrainingRun> read_run(const Flags& flags, Errors& faults,
 }
 
 /// What the run will write, and find out late that it cannot; for the process whose files they are.
-void judge_outputs(const TrainingRequest& request, Errors& faults) {
-  if (request.json_log) judge_output_path("--json-log", *request.json_log, faults);
-  if (request.trace) judge_output_path("--trace", *request.trace, faults);
-  if (request.save) judge_output_folder("--save", request.save->folder, faults);
+/// Asks the flags, not a request: there is none while another flag is wrong.
+void judge_outputs(const Flags& flags, Errors& faults) {
+  Errors told;  // by whoever makes the request of these flags
+  const auto judge = [&](std::string_view flag, const auto& judge_path) {
+    if (const auto path = flags.text(flag, told)) judge_path(flag, *path, faults);
+  };
+  judge("--json-log", judge_output_path);
+  judge("--trace", judge_output_path);
+  judge("--save", judge_output_folder);
 }
 
 ExitCode exit_code_of(const std::exception& error) {
@@ -63,10 +68,8 @@ ExitCode outcome(const TrainingEnd& end, bool says) {
 ExitCode train_here(const Flags& flags, const std::stop_token& stop, Errors faults) {
   const auto run = read_run(flags, faults);
   std::optional<PrecisionComparisonOptions> comparison;
-  if (run) {
-    comparison = read_comparison(flags, run->request, faults);
-    judge_outputs(run->request, faults);
-  }
+  if (run) comparison = read_comparison(flags, run->request, faults);
+  judge_outputs(flags, faults);
   if (!faults.empty()) return refuse(faults);
   const int ranks = static_cast<int>(run->request.options.layout.devices());
   TrainingEnd end;
@@ -107,7 +110,7 @@ ExitCode train_rank_of_job(World& world, const Flags& flags, const std::stop_tok
   Agreement agreement(world);
   const auto run = read_run(flags, faults, world.size());
   if (run) read_comparison(flags, run->request, faults);
-  if (run && world.rank() == 0) judge_outputs(run->request, faults);
+  if (world.rank() == 0) judge_outputs(flags, faults);
   if (refused_by_any(agreement, world, faults)) return ExitCode::bad_input;
   if (!same_everywhere(agreement, world, *run)) return ExitCode::bad_input;
   std::optional<TrainingReporter> reporter;

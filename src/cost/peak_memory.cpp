@@ -58,4 +58,10 @@ std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<HeldB
   return result;
 }
 
+double fullest(const std::vector<MemoryUse>& ranks) {
+  double most = 0;
+  for (const MemoryUse& use : ranks) most = std::max(most, use.total());
+  return most;
+}
+
 }  // namespace kumihimo

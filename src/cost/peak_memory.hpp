@@ -24,4 +24,7 @@ std::vector<HeldBytes> held_bytes(const StepCost& step, const ParallelLayout& la
 std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<HeldBytes>& held,
                                    const ParallelLayout& layout, const StackProfile& profile);
 
+/// Bytes of the rank that needs most.
+double fullest(const std::vector<MemoryUse>& ranks);
+
 }  // namespace kumihimo

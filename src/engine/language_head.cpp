@@ -38,7 +38,8 @@ Matrix LanguageHead::log_sum_exp(const Matrix& logits, const Matrix& targets,
 }
 
 void LanguageHead::run(const Matrix& x, const Matrix& targets, const Weights& weights,
-                       const Weights& gradients, const Matrix& d_x, const Matrix& loss_sum) const {
+                       const Gradients& gradients, const Matrix& d_x,
+                       const Matrix& loss_sum) const {
   const Workspace::Scope scope(workspace_);
   const NormSaved saved = norm_saved();
   const Matrix normed = workspace_.take(shape_.norm_tokens, shape_.hidden, shape_.dtype);
@@ -53,7 +54,7 @@ void LanguageHead::run(const Matrix& x, const Matrix& targets, const Weights& we
   const Matrix& d_logits = logits;
 
   kernels_.matmul(d_logits, Transpose::yes, gathered, Transpose::no, gradients.head,
-                  Accumulate::yes);
+                  gradients.product);
   const Matrix d_normed = workspace_.take(shape_.tokens, shape_.hidden, shape_.dtype);
   kernels_.matmul(d_logits, Transpose::no, weights.head, Transpose::no, d_normed, Accumulate::no);
   kernels_.norm_backward(shape_.norm, x, weights.norm.weight, saved, tensor_.reduced(d_normed), {},

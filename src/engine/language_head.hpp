@@ -20,12 +20,16 @@ class LanguageHead {
     NormParameters norm;
     Matrix head;  ///< [vocab_rows, hidden]
   };
+  /// fp32. `product`: whether the head's is added to, or overwritten; the norm's is added to.
+  struct Gradients : Weights {
+    Accumulate product = Accumulate::yes;
+  };
 
   /// x: [norm_tokens, hidden]; targets: int32 [tokens, 1]. Adds the sum of the tokens' losses to
-  /// loss_sum (fp64 [1, 1], the same on all tensor-parallel ranks), the gradients of the weights to
-  /// `gradients` (fp32), and writes d_x.
-  void run(const Matrix& x, const Matrix& targets, const Weights& weights, const Weights& gradients,
-           const Matrix& d_x, const Matrix& loss_sum) const;
+  /// loss_sum (fp64 [1, 1], the same on all tensor-parallel ranks), sums the gradients of the
+  /// weights, and writes d_x.
+  void run(const Matrix& x, const Matrix& targets, const Weights& weights,
+           const Gradients& gradients, const Matrix& d_x, const Matrix& loss_sum) const;
 
  private:
   NormSaved norm_saved() const;

@@ -109,9 +109,9 @@ void LinearProducts::input_gradient(LinearId id, const Matrix& d_y, const Matrix
 }
 
 void LinearProducts::weight_gradient(LinearId id, const Matrix& d_y, const Matrix& x,
-                                     const Matrix& d_w) {
+                                     const Matrix& d_w, Accumulate accumulate) {
   multiply(id, {Fp8Operand::output_gradient, d_y, Transpose::yes},
-           {Fp8Operand::input, x, Transpose::no}, d_w, Accumulate::yes);
+           {Fp8Operand::input, x, Transpose::no}, d_w, accumulate);
 }
 
 void LinearProducts::set_scale(std::size_t index) {

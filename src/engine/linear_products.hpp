@@ -56,8 +56,9 @@ class LinearProducts {
   void forward(LinearId id, const Matrix& x, const Matrix& w, const Matrix& bias, const Matrix& y);
   /// d_x = d_y w
   void input_gradient(LinearId id, const Matrix& d_y, const Matrix& w, const Matrix& d_x);
-  /// d_w += d_y^T x, fp32
-  void weight_gradient(LinearId id, const Matrix& d_y, const Matrix& x, const Matrix& d_w);
+  /// d_w = d_y^T x (+ d_w if accumulated), fp32
+  void weight_gradient(LinearId id, const Matrix& d_y, const Matrix& x, const Matrix& d_w,
+                       Accumulate accumulate);
 
   bool uses_fp8() const { return precision_ == Precision::fp8; }
 

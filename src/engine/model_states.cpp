@@ -13,6 +13,21 @@ Matrix flat_matrix(const Buffer& buffer, DType dtype) {
   return matrix_at(buffer.data(), 1, buffer.size() / bytes_of(dtype), dtype);
 }
 
+/// Elements of a unit's gradients that nothing overwrites: of the whole, padding included.
+std::vector<ElementRange> not_overwritten(const ParameterUnit& unit, std::int64_t whole) {
+  std::vector<ElementRange> ranges;
+  std::int64_t kept_from = 0;
+  const auto overwritten = [&](std::int64_t first, std::int64_t count) {
+    if (first > kept_from) ranges.push_back({kept_from, first - kept_from});
+    kept_from = first + count;
+  };
+  for (const Parameter& parameter : unit.parameters) {
+    if (unit.gradient_is_product(parameter)) overwritten(parameter.offset, parameter.elements());
+  }
+  overwritten(whole, 0);
+  return ranges;
+}
+
 /// All units, in the order of their first use.
 std::vector<int> by_first_use(const ModelStates::UseOrder& uses, std::size_t units) {
   std::vector<int> order;
@@ -80,6 +95,7 @@ void ModelStates::allocate(int index, DeviceMemory& memory) {
                                 (sharded_gradients() ? unit.owned : whole) * bytes_of(DType::fp32));
   unit.weights = flat_matrix(unit.weight_memory, dtype_);
   unit.gradients = flat_matrix(unit.gradient_memory, DType::fp32);
+  unit.zeroed = not_overwritten(units_[static_cast<std::size_t>(index)], whole);
 }
 
 void ModelStates::list_pieces() {
@@ -186,6 +202,7 @@ void ModelStates::begin_step() {
   for (int unit = 0; unit < std::ssize(units_); ++unit) {
     state(unit).gradients_due = gradient_uses_[static_cast<std::size_t>(unit)];
     state(unit).to_clear = true;
+    state(unit).has_sums = false;
     if (!update_->is_pending(unit)) clear_gradients(unit);
   }
   next_use_ = 0;
@@ -203,9 +220,15 @@ void ModelStates::catch_up(int unit) {
   if (state(unit).to_spread) spread(unit);
 }
 
+void ModelStates::clear(int unit, const Matrix& flat) {
+  for (const ElementRange& range : state(unit).zeroed) {
+    kernels_.fill(cols_of(flat, range.first, range.count), 0);
+  }
+}
+
 void ModelStates::clear_gradients(int unit) {
   state(unit).to_clear = false;
-  kernels_.fill(state(unit).gradients, 0);
+  if (!sharded_gradients()) clear(unit, state(unit).gradients);
 }
 
 /// Gives all data-parallel ranks the weights that each of them owns.
@@ -255,24 +278,33 @@ Matrix ModelStates::use_weights(int unit) {
 
 // --- Gradients
 
-Matrix ModelStates::gradients(int unit) {
-  if (!sharded_gradients()) return state(unit).gradients;
+GradientSums ModelStates::gradients(int unit) {
+  if (!sharded_gradients()) {
+    return {state(unit).gradients, state(unit).has_sums ? Accumulate::yes : Accumulate::no};
+  }
   Whole& whole = whole_of(reduced_, unit);
   if (whole.unit != unit || whole.ticket) {
     add_reduced(whole);
     whole.unit = unit;
-    kernels_.fill(flat_matrix(whole.memory, DType::fp32), 0);
+    clear(unit, flat_matrix(whole.memory, DType::fp32));
   }
   if (is_layer(unit)) reduced_.current = &whole == &reduced_.layers[0] ? 0 : 1;
-  return flat_matrix(whole.memory, DType::fp32);
+  return {flat_matrix(whole.memory, DType::fp32), Accumulate::no};
 }
 
-/// Adds what a reduction has left in this rank's row to its shard, and frees the buffer.
+/// Adds what a reduction has left in this rank's row to its shard, which the first of a step fills,
+/// and frees the buffer.
 void ModelStates::add_reduced(Whole& whole) {
   if (!whole.ticket) return;
   wait(whole);
-  const Matrix& shard = state(whole.unit).gradients;
-  kernels_.add(shard, own_row(by_owner(whole.memory.data(), whole.unit, DType::fp32)), shard);
+  Unit& owner = state(whole.unit);
+  const Matrix reduced = own_row(by_owner(whole.memory.data(), whole.unit, DType::fp32));
+  if (owner.has_sums) {
+    kernels_.add(owner.gradients, reduced, owner.gradients);
+  } else {
+    kernels_.copy(reduced, owner.gradients);
+  }
+  owner.has_sums = true;
   whole.unit = -1;
 }
 
@@ -288,6 +320,7 @@ void ModelStates::finish_gradients(int unit) {
     return;
   }
   KUMIHIMO_CHECK(state(unit).gradients_due > 0);
+  state(unit).has_sums = true;
   if (--state(unit).gradients_due > 0) return;
   sum_over_tensor_ranks(unit, state(unit).gradients);
   if (overlap_) start_reduction(unit);

@@ -24,6 +24,13 @@ struct OwnedPiece {
   std::int64_t offset = 0;  ///< from the start of what this rank owns of the unit
 };
 
+/// Where a unit's gradients are added up.
+struct GradientSums {
+  Matrix flat;  ///< fp32 [1, elements]
+  /// no: a gradient that is a product (ParameterUnit::gradient_is_product) has yet to be written.
+  Accumulate products = Accumulate::yes;
+};
+
 enum class StateKind : std::uint8_t { weight, master, m, v };
 
 /// Weights, gradients and optimizer states of one rank, sharded over the data-parallel ranks as the
@@ -56,8 +63,8 @@ class ModelStates {
   /// Weights of a unit, flat [1, elements]. Follows use_order. Under ZeRO-3 a layer's are valid
   /// until the next layer's are asked for, other units' until the end of the step.
   Matrix use_weights(int unit);
-  /// Where gradients of a unit are added up, fp32, flat; valid until finish_gradients.
-  Matrix gradients(int unit);
+  /// Where gradients of a unit are added up; valid until finish_gradients.
+  GradientSums gradients(int unit);
   /// One micro-batch has added its gradients. Starts reducing them when it is their time.
   void finish_gradients(int unit);
   /// Waits for all reductions; gradients are then whole where they are owned.
@@ -93,12 +100,14 @@ class ModelStates {
     Buffer weight_memory;     ///< all, or under ZeRO-3 the shard
     Buffer gradient_memory;   ///< all, or under ZeRO-2 and 3 the shard
     Buffer optimizer_memory;  ///< m, v (none for sgd), master (none in fp32); or in host memory
-    std::int64_t first_state = 0;  ///< of the owned elements, among those of all units
-    Matrix weights;                ///< flat, as weight_memory
-    Matrix gradients;              ///< the same
-    int gradients_due = 0;         ///< calls of finish_gradients until the reduction starts
-    bool to_clear = false;         ///< the step has yet to zero its gradients
-    bool to_spread = false;        ///< other ranks have yet to receive the updated weights
+    std::int64_t first_state = 0;      ///< of the owned elements, among those of all units
+    Matrix weights;                    ///< flat, as weight_memory
+    Matrix gradients;                  ///< the same
+    std::vector<ElementRange> zeroed;  ///< elements whose sums have to start at zero
+    int gradients_due = 0;             ///< calls of finish_gradients until the reduction starts
+    bool to_clear = false;             ///< the step has yet to zero its gradients
+    bool has_sums = false;             ///< the step's first micro-batch has put its gradients there
+    bool to_spread = false;            ///< other ranks have yet to receive the updated weights
     std::optional<CommunicationStream::Ticket> spreading;  ///< on their way
   };
 
@@ -149,6 +158,8 @@ class ModelStates {
   bool spreads_on_stream() const { return overlap_ && holds_more_than_owned(); }
   /// Does what the last step has left to a unit's first use, but for waiting for its weights.
   void catch_up(int unit);
+  /// Zeroes what is not overwritten anyway, in the whole of a unit's gradients.
+  void clear(int unit, const Matrix& flat);
   void clear_gradients(int unit);
   void spread(int unit);
   void finish_spreading(int unit);

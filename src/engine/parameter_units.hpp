@@ -6,7 +6,7 @@
 
 #include "engine/training_options.hpp"
 #include "layout/rank_mapping.hpp"
-#include "tensor/matrix.hpp"
+#include "tensor/kernels.hpp"
 
 namespace kumihimo {
 
@@ -64,6 +64,12 @@ struct ParameterUnit {
   std::int64_t kv_biases_offset = 0, kv_biases = 0;
   bool tied_copy = false;  ///< the last stage's copy of the first one's table
   std::vector<Parameter> parameters;
+
+  /// Whether nothing but one product a micro-batch gives the parameter's gradient, so that the
+  /// first of a step may overwrite what lies there. Look-ups add to a table's here and there.
+  bool gradient_is_product(const Parameter& parameter) const {
+    return (kind == UnitKind::layer || kind == UnitKind::head) && parameter.decays();
+  }
 };
 
 /// The units of this rank, by virtual stage and within it in forward order.
@@ -89,6 +95,12 @@ struct LayerParameters {
   Matrix down, down_bias;  ///< [hidden, ffn]
 };
 LayerParameters layer_parameters_in(const ParameterUnit& unit, const Matrix& flat);
+
+/// Gradients of a layer, fp32. `products`: whether those of matrices are added to, or hold nothing
+/// yet and are overwritten; norms' and biases' are always added to.
+struct LayerGradients : LayerParameters {
+  Accumulate products = Accumulate::yes;
+};
 
 struct NormParameters {
   Matrix weight, bias;

@@ -134,9 +134,10 @@ LayerParameters Pipeline::layer_weights(int unit) {
                              states_.use_weights(unit));
 }
 
-LayerParameters Pipeline::layer_gradients(int unit) {
-  return layer_parameters_in(states_.units()[static_cast<std::size_t>(unit)],
-                             states_.gradients(unit));
+LayerGradients Pipeline::layer_gradients(int unit) {
+  const GradientSums sums = states_.gradients(unit);
+  return {layer_parameters_in(states_.units()[static_cast<std::size_t>(unit)], sums.flat),
+          sums.products};
 }
 
 // --- Forward
@@ -199,14 +200,17 @@ void Pipeline::compute_loss(const Chunk& chunk, InFlight& flight, const Matrix& 
       norm_parameters_in(norm, states_.use_weights(chunk.final_norm));
   const LanguageHead::Weights weights{norm_weights,
                                       matrix_in(head, states_.use_weights(chunk.head))};
-  const LanguageHead::Weights gradients{
-      norm_parameters_in(norm, states_.gradients(chunk.final_norm)),
-      matrix_in(head, states_.gradients(chunk.head))};
+  const GradientSums head_sums = states_.gradients(chunk.head);
+  const LanguageHead::Gradients gradients{
+      {norm_parameters_in(norm, states_.gradients(chunk.final_norm).flat),
+       matrix_in(head, head_sums.flat)},
+      head_sums.products};
   const Matrix d_x = residual_at(flight.head_gradient);
   passes_.run({Pass::head,
                chunk.head,
                {x.data, d_x.data, weights.norm.weight.data, weights.head.data,
-                gradients.norm.weight.data, gradients.head.data}},
+                gradients.norm.weight.data, gradients.head.data},
+               gradients.product},
               [&] {
                 head_.run(x, targets, weights, gradients, d_x,
                           matrix_at(loss_memory_.data(), 1, 1, DType::fp64));
@@ -245,11 +249,12 @@ void Pipeline::backward(const Chunk& chunk, InFlight& flight, bool with_weights)
       passes_.run({Pass::recompute, unit, {flight.kept[i], weights.qkv.data}},
                   [&] { layer(unit).recompute(weights, saved); });
     }
-    const LayerParameters gradients = layer_gradients(unit);
+    const LayerGradients gradients = layer_gradients(unit);
     passes_.run(
         {with_weights ? Pass::backward : Pass::backward_input,
          unit,
-         {flight.kept[i], pending, gradient.data, weights.qkv.data, gradients.qkv.data}},
+         {flight.kept[i], pending, gradient.data, weights.qkv.data, gradients.qkv.data},
+         gradients.products},
         [&] { layer(unit).backward(weights, saved, gradients, gradient, gradient, with_weights); });
     if (with_weights) states_.finish_gradients(unit);
   }
@@ -257,8 +262,9 @@ void Pipeline::backward(const Chunk& chunk, InFlight& flight, bool with_weights)
   if (chunk.first) {
     const auto& units = states_.units();
     const auto gradients_of = [&](int unit) {
-      return unit < 0 ? Matrix{}
-                      : matrix_in(units[static_cast<std::size_t>(unit)], states_.gradients(unit));
+      return unit < 0
+                 ? Matrix{}
+                 : matrix_in(units[static_cast<std::size_t>(unit)], states_.gradients(unit).flat);
     };
     embedding_.backward(matrix_at(flight.tokens, shape_.tokens, 1, DType::int32), gradient,
                         gradients_of(chunk.table), gradients_of(chunk.positions));
@@ -278,8 +284,11 @@ void Pipeline::backward_weights(const Chunk& chunk, InFlight& flight) {
     void* const pending = flight.pending[chunk.layers.size() - 1 - i];
     const LayerActivations saved =
         bind_activations(shape_, true, {flight.kept[i], scratch_.data(), pending});
-    const LayerParameters gradients = layer_gradients(unit);
-    passes_.run({Pass::backward_weights, unit, {flight.kept[i], pending, gradients.qkv.data}},
+    const LayerGradients gradients = layer_gradients(unit);
+    passes_.run({Pass::backward_weights,
+                 unit,
+                 {flight.kept[i], pending, gradients.qkv.data},
+                 gradients.products},
                 [&] { layer(unit).backward_weights(saved, gradients); });
     states_.finish_gradients(unit);
   }

@@ -57,7 +57,7 @@ class Pipeline {
   void compute_loss(const Chunk& chunk, InFlight& flight, const Matrix& x);
   void load_samples(std::int64_t first_sample, const ReadSamples& read_samples);
   LayerParameters layer_weights(int unit);
-  LayerParameters layer_gradients(int unit);
+  LayerGradients layer_gradients(int unit);
   const TransformerLayer& layer(int unit) const {
     return layers_[static_cast<std::size_t>(layer_of_unit_[static_cast<std::size_t>(unit)])];
   }

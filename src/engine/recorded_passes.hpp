@@ -12,6 +12,7 @@
 #include "engine/step_recorder.hpp"
 #include "tensor/device_memory.hpp"
 #include "tensor/device_queue.hpp"
+#include "tensor/kernels.hpp"
 
 namespace kumihimo {
 
@@ -26,11 +27,12 @@ enum class Pass : std::uint8_t {
 };
 
 /// All that decides what a pass asks of the device: every piece of memory that it reads or writes,
-/// unless that is the same for the whole run or a temporary of the pass.
+/// unless that is the same for the whole run or a temporary of the pass, and what it does there.
 struct PassKey {
   Pass pass = Pass::forward;
   int unit = 0;
   std::array<const void*, 6> memory{};
+  Accumulate products = Accumulate::yes;  ///< gradients that products add to, or overwrite
 
   friend auto operator<=>(const PassKey&, const PassKey&) = default;
 };

@@ -104,13 +104,14 @@ void TransformerLayer::recompute(const LayerParameters& weights,
 // --- Backward
 
 void TransformerLayer::weight_gradient(LinearRole role, const Matrix& d_y, const Matrix& x,
-                                       const Matrix& d_weight, const Matrix& d_bias) const {
-  products_.weight_gradient(id(role), d_y, x, d_weight);
+                                       const Matrix& d_weight, const Matrix& d_bias,
+                                       Accumulate accumulate) const {
+  products_.weight_gradient(id(role), d_y, x, d_weight, accumulate);
   if (!d_bias.empty()) kernels_.bias_backward(d_y, d_bias);
 }
 
 void TransformerLayer::backward(const LayerParameters& weights, const LayerActivations& saved,
-                                const LayerParameters& gradients, const Matrix& d_output,
+                                const LayerGradients& gradients, const Matrix& d_output,
                                 const Matrix& d_input, bool with_weights) const {
   const Workspace::Scope scope(workspace_);
   const auto pending_or_temporary = [&](Pending tensor) {
@@ -132,7 +133,8 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
       products_.input_gradient(id(LinearRole::down), d_down, weights.down, d_activated);
       if (!gradients.down_bias.empty()) kernels_.bias_backward(d_output, gradients.down_bias);
       if (with_weights) {
-        weight_gradient(LinearRole::down, d_down, saved[Saved::activated], gradients.down, {});
+        weight_gradient(LinearRole::down, d_down, saved[Saved::activated], gradients.down, {},
+                        gradients.products);
       } else {
         kernels_.copy(d_output, saved[Pending::output]);
       }
@@ -146,7 +148,7 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
     if (with_weights) {
       const Workspace::Scope inner(workspace_);
       weight_gradient(LinearRole::up, d_up, tensor_.gathered(saved[Saved::normed_middle]),
-                      gradients.up, gradients.up_bias);
+                      gradients.up, gradients.up_bias, gradients.products);
     }
     kernels_.norm_backward(shape_.norm, saved[Saved::middle], weights.mlp_norm, saved.mlp_norm(),
                            tensor_.reduced(d_normed), d_output, d_middle, gradients.mlp_norm,
@@ -164,7 +166,7 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
     if (!gradients.output_bias.empty()) kernels_.bias_backward(d_middle, gradients.output_bias);
     if (with_weights) {
       weight_gradient(LinearRole::output, d_sum, saved[Saved::attention_output], gradients.output,
-                      {});
+                      {}, gradients.products);
     }
     const Matrix& qkv = saved[Saved::qkv];
     kernels_.attention_backward(shape_.attention_shape(), queries(qkv), keys(qkv), values(qkv),
@@ -176,7 +178,7 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
   if (with_weights) {
     const Workspace::Scope inner(workspace_);
     weight_gradient(LinearRole::qkv, d_qkv, tensor_.gathered(saved[Saved::normed_input]),
-                    gradients.qkv, gradients.qkv_bias);
+                    gradients.qkv, gradients.qkv_bias, gradients.products);
   }
   kernels_.norm_backward(shape_.norm, saved[Saved::input], weights.attention_norm,
                          saved.attention_norm(), tensor_.reduced(d_normed), d_middle, d_input,
@@ -184,11 +186,11 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
 }
 
 void TransformerLayer::backward_weights(const LayerActivations& saved,
-                                        const LayerParameters& gradients) const {
+                                        const LayerGradients& gradients) const {
   const auto add = [&](LinearRole role, const Matrix& d_y, const Matrix& x, const Matrix& d_weight,
                        const Matrix& d_bias) {
     const Workspace::Scope scope(workspace_);
-    weight_gradient(role, d_y, x, d_weight, d_bias);
+    weight_gradient(role, d_y, x, d_weight, d_bias, gradients.products);
   };
   // The order of backward(): sums over a layer's products do not depend on it, traces read better.
   const Workspace::Scope scope(workspace_);

@@ -26,15 +26,15 @@ class TransformerLayer {
   /// Computes again what recompute has dropped. Call once before the backward pass of a layer.
   void recompute(const LayerParameters& weights, const LayerActivations& saved) const;
 
-  /// d_input from d_output, both [norm_tokens, hidden], which may be the same memory. Adds to the
-  /// gradients of norms and row-parallel biases; with `with_weights`, to all gradients. Without,
-  /// keeps in saved.gradients what backward_weights needs.
+  /// d_input from d_output, both [norm_tokens, hidden], which may be the same memory. Sums the
+  /// gradients of norms and row-parallel biases; with `with_weights`, all gradients. Without, keeps
+  /// in saved.gradients what backward_weights needs.
   void backward(const LayerParameters& weights, const LayerActivations& saved,
-                const LayerParameters& gradients, const Matrix& d_output, const Matrix& d_input,
+                const LayerGradients& gradients, const Matrix& d_output, const Matrix& d_input,
                 bool with_weights) const;
 
-  /// The other half of a split backward pass: adds to the gradients of the four products.
-  void backward_weights(const LayerActivations& saved, const LayerParameters& gradients) const;
+  /// The other half of a split backward pass: the gradients of the four products.
+  void backward_weights(const LayerActivations& saved, const LayerGradients& gradients) const;
 
  private:
   void attention_half(const LayerParameters& weights, const LayerActivations& saved) const;
@@ -49,7 +49,7 @@ class TransformerLayer {
   LinearId id(LinearRole role) const { return {layer_, role}; }
 
   void weight_gradient(LinearRole role, const Matrix& d_y, const Matrix& x, const Matrix& d_weight,
-                       const Matrix& d_bias) const;
+                       const Matrix& d_bias, Accumulate accumulate) const;
 
   const ShardShape& shape_;
   int layer_;  ///< of this rank

@@ -195,7 +195,7 @@ constexpr Wording table[] = {
     {"page.note", "note", "備考"},
     {"page.interactions", "Options that change each other's gain", "互いの効果を変える選択肢"},
     {"page.interactions_note",
-     "Points of gain that two options gain together beyond the sum of both.",
+     "Points that two options gain together beyond the sum of what each gains alone.",
      "二つを合わせたときに、それぞれの和を超えて得られる効果のポイント。"},
     {"page.sensitivity", "How the best layout changes", "最良のレイアウトの変わり方"},
     {"page.sensitivity_note", "MFU of the best layout at each amount; a colour for each layout.",

@@ -37,9 +37,7 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
 
   Prediction result;
   result.memory = peak_memory(step, held_bytes(step, layout), layout, profile);
-  for (const MemoryUse& use : result.memory) {
-    result.peak_memory_bytes = std::max(result.peak_memory_bytes, use.total());
-  }
+  result.peak_memory_bytes = fullest(result.memory);
   if (layout.offload.any()) {
     std::vector<double> host_bytes;
     for (const MemoryUse& use : result.memory) host_bytes.push_back(use.host);

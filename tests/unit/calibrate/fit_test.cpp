@@ -137,18 +137,40 @@ TEST(FitProfile, LeavesAloneWhatTheRunsSayNothingAbout) {
   const StackProfile base = usual();
   const FitReport report = fit_profile(timed_by(truth), base);
   // One node, 16 bit, FlashAttention 2, the fused norm, no pipeline, no recomputation, no host.
-  for (const char* key :
-       {"rates.matmul_fp32", "rates.matmul_fp8", "rates.attention_unfused",
-        "rates.attention_fused_softmax", "rates.attention_flash1", "rates.attention_flash3",
-        "rates.norm_unfused", "rates.inter_node", "rates.inter_node_scaling",
-        "rates.point_to_point", "rates.host_link", "seconds.micro_batch", "overlap.tensor_parallel",
-        "overlap.point_to_point", "rates.recompute"}) {
+  for (const char* key : {"rates.matmul_fp32", "rates.matmul_fp8", "rates.attention_unfused",
+                          "rates.attention_fused_softmax", "rates.attention_flash3",
+                          "rates.norm_unfused", "rates.inter_node", "rates.inter_node_scaling",
+                          "rates.point_to_point", "rates.host_link", "seconds.micro_batch",
+                          "overlap.tensor_parallel", "overlap.point_to_point", "rates.recompute"}) {
     const FittedParameter& fitted = parameter(report, key);
     EXPECT_EQ(fitted.identification, Identification::unconstrained) << key;
     EXPECT_EQ(fitted.value, fitted.base) << key;
   }
   EXPECT_EQ(report.profile.inter_node, base.inter_node);
   EXPECT_EQ(report.profile.recompute_overhead, base.recompute_overhead);
+}
+
+TEST(FitProfile, AFlashAttentionThatNoRunUsedKeepsItsRatioToTheOther) {
+  StackProfile base = usual();
+  base.attention_flash1 = 0.59;
+  StackProfile truth = base;
+  truth.attention_flash2 = 0.2;
+  const FitReport report = fit_profile(timed_by(truth), base);
+  const FittedParameter& second = parameter(report, "rates.attention_flash2");
+  const FittedParameter& first = parameter(report, "rates.attention_flash1");
+  ASSERT_LT(second.value, base.attention_flash1);  // kept, version 1 would be the faster one
+  EXPECT_EQ(first.identification, Identification::sibling);
+  EXPECT_DOUBLE_EQ(first.value / second.value, 0.59 / 0.6);
+  EXPECT_EQ(report.profile.attention_flash1, first.value);
+  EXPECT_GT(first.log_spread, second.log_spread);
+
+  std::vector<PredictableRun> both = timed_by(truth);
+  for (std::size_t i = 0; i < both.size(); i += 2) {
+    both[i].run.layout.attention = AttentionKernel::flash1;
+    both[i].run.step_time_s = predict(both[i], truth).step_s;
+  }
+  const FitReport apart = fit_profile(both, base);
+  EXPECT_NE(parameter(apart, "rates.attention_flash1").identification, Identification::sibling);
 }
 
 TEST(FitProfile, AnOutlierHardlyPulls) {

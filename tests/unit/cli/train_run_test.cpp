@@ -171,10 +171,7 @@ TEST(TrainRun, WhatIsNoNumberEndsAllRanksWithOneMessage) {
   EXPECT_THAT(run.err, HasSubstr("lower --learning-rate"));
 }
 
-TEST(TrainRun, OutputThatCannotBeWrittenIsRefusedOrEndsAllRanks) {
-  const auto missing = train({"--json-log", "/no/such/folder/log", "--dp", "2"});
-  EXPECT_EQ(missing.code, 2);
-  EXPECT_THAT(missing.err, HasSubstr("/no/such/folder/log"));
+TEST(TrainRun, AFullDiskEndsAllRanks) {
   const auto full = train({"--json-log", "/dev/full", "--dp", "2"});
   EXPECT_EQ(full.code, 4);
   EXPECT_THAT(full.err, AllOf(HasSubstr("/dev/full"), HasSubstr("No space left")));
@@ -287,12 +284,13 @@ TEST(TrainRun, FiguresOfNoStepAreNull) {
   }
 }
 
-TEST(TrainRun, ALogThatCannotBeWrittenIsRefusedBeforeTraining) {
-  const auto run = train({"--json-log", "/no/such/folder/steps.jsonl", "--trace", "/no/such/t"});
+TEST(TrainRun, OutputThatCannotBeWrittenIsRefusedBeforeTrainingWithAllElseThatIsWrong) {
+  const auto run = train({"--json-log", "/no/such/folder/steps.jsonl", "--trace", "/no/such/t",
+                          "--steps", "0", "--dp", "2"});
   EXPECT_EQ(run.code, 2);
   EXPECT_EQ(run.out, "");
   EXPECT_THAT(run.err, AllOf(HasSubstr("--json-log: /no/such/folder/steps.jsonl"),
-                             HasSubstr("--trace: /no/such/t")));
+                             HasSubstr("--trace: /no/such/t"), HasSubstr("--steps")));
 }
 
 TEST(TrainRun, ComparingPrecisionsEndsWithAVerdict) {

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <limits>
 
 #include "support/small_models.hpp"
 #include "support/training_runs.hpp"
@@ -166,6 +167,42 @@ TEST_P(GradientsByDifferences, Gpt) {
 INSTANTIATE_TEST_SUITE_P(Layouts, GradientsByDifferences,
                          ::testing::Values("attention=unfused norm=unfused", "tp=2", "tp=2 sp=true",
                                            "tp=4 sp=true attention=fused-softmax"),
+                         [](const auto& test) { return fmt::format("Layout{}", test.index); });
+
+/// Gradient norms of three steps, between which `spoil` makes what the last one summed useless.
+std::vector<double> gradient_norms(const TrainingOptions& options, bool spoil) {
+  std::vector<double> norms;
+  testing::with_trainers(options, {}, [&](Trainer& trainer, const World& world) {
+    ModelStates& states = trainer.states();
+    for (int step = 0; step < 3; ++step) {
+      const double norm = trainer.run_step().gradient_norm;
+      if (world.rank() == 0) norms.push_back(norm);
+      if (!spoil) continue;
+      states.complete_update();
+      for (int unit = 0; unit < std::ssize(states.units()); ++unit) {
+        const Matrix sums = states.gradients(unit).flat;
+        std::fill_n(static_cast<float*>(sums.data), sums.cols,
+                    std::numeric_limits<float>::quiet_NaN());
+      }
+    }
+  });
+  return norms;
+}
+
+/// The first products of a step overwrite what the last one left; all else starts at zero.
+class StaleGradients : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(StaleGradients, ReachNoSum) {
+  for (const TransformerShape& model : {testing::small_llama(), testing::small_gpt()}) {
+    SCOPED_TRACE(model.name);
+    const TrainingOptions options = testing::small_options(model, GetParam());
+    EXPECT_EQ(gradient_norms(options, true), gradient_norms(options, false));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Layouts, StaleGradients,
+                         ::testing::Values("", "pp=2 schedule=zb-h1", "tp=2 sp=true pp=2",
+                                           "dp=2 zero=1", "dp=2 zero=1 offload=optimizer"),
                          [](const auto& test) { return fmt::format("Layout{}", test.index); });
 
 }  // namespace

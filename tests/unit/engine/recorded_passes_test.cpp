@@ -261,8 +261,9 @@ TEST(RecordedSteps, HandTheGpuEachLayersPasses) {
     StepReport report;
     for (int step = 0; step < 3; ++step) report = trainer.run_step();
     // Every micro-batch finds its layers on the same memory: forward, recompute and backward of
-    // each of four layers, and the head.
-    EXPECT_EQ(trainer.passes().recordings(), 3u * 4 + 1);
+    // each of four layers, and the head. What gives gradients of weights is another pass for the
+    // first, which overwrites them, than for the others.
+    EXPECT_EQ(trainer.passes().recordings(), 4u * 4 + 2);
     EXPECT_GT(report.mean_times[Activity::recorded], 0);
     for (const Activity inside : {Activity::matmul, Activity::attention, Activity::norm}) {
       EXPECT_EQ(report.mean_times[inside], 0);
@@ -287,11 +288,12 @@ TEST(RecordedSteps, AreAsManyAsThePlacesOfWhatIsUnderWay) {
   TrainingOptions options = small_options(small_llama(), "pp=2");
   options.record_passes = true;
   testing::with_trainers(options, testing::open_lazily, [](Trainer& trainer, const World&) {
-    for (int step = 0; step < 4; ++step) trainer.run_step();
-    const std::size_t after_four = trainer.passes().recordings();
-    for (int step = 0; step < 4; ++step) trainer.run_step();
-    EXPECT_EQ(trainer.passes().recordings(), after_four);
-    EXPECT_GT(after_four, 0u);
+    // A step's first micro-batch, whose gradients overwrite, finds now this place free, now that.
+    for (int step = 0; step < 12; ++step) trainer.run_step();
+    const std::size_t recordings = trainer.passes().recordings();
+    for (int step = 0; step < 6; ++step) trainer.run_step();
+    EXPECT_EQ(trainer.passes().recordings(), recordings);
+    EXPECT_GT(recordings, 0u);
   });
 }
 

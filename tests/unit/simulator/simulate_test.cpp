@@ -1,7 +1,9 @@
 #include "simulator/simulate.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <gtest/gtest.h>
+#include <tuple>
 
 #include "step_example.hpp"
 
@@ -32,9 +34,29 @@ const Span& span_of(const SimulatedStep& played, int rank, ActionKind kind, int 
   });
 }
 
+/// Costs of which no two sums are the same.
+StepCost odd_cost(int ranks, int chunks, int micro_batches) {
+  StepCost cost = uniform_cost(ranks, chunks, micro_batches);
+  for (std::size_t stage = 0; stage < cost.chunks.size(); ++stage) {
+    ChunkCost& chunk = cost.chunks[stage];
+    const auto s = static_cast<double>(stage);
+    chunk.forward_s = 1 + 0.31 * std::sin(3 * s);
+    chunk.backward_input_s = 1.1 + 0.27 * std::sin(5 * s + 1);
+    chunk.backward_weight_s = 0.9 + 0.23 * std::sin(7 * s + 2);
+    chunk.message_s = 0.2 + 0.13 * std::sin(11 * s + 3);
+  }
+  for (std::size_t rank = 0; rank < cost.ranks.size(); ++rank) {
+    cost.ranks[rank].reduce_s = 1 + std::sin(static_cast<double>(rank));
+    cost.ranks[rank].optimizer_s = 0.5;
+    cost.ranks[rank].gather_s = 0.1 * static_cast<double>(rank);
+  }
+  cost.fixed_s = 0.25;
+  return cost;
+}
+
 TEST(Simulate, PlaysOneForwardOneBackwardByHand) {
   const SimulatedStep played =
-      simulate(schedule_of(one_f_one_b, 2, 1, 3), two_ranks(), /*keep_spans=*/true);
+      simulate(schedule_of(one_f_one_b, 2, 1, 3), two_ranks(), Keep::spans);
   // rank 0: F0 0-1, F1 1-2, waits, B0 5-7,     F2 7-8,     B1 8-10,    waits, B2 12-14
   // rank 1: F0 1.5-2.5, B0 2.5-4.5, F1 4.5-5.5, B1 5.5-7.5, F2 8.5-9.5, B2 9.5-11.5
   ASSERT_EQ(played.spans.size(), 12u);
@@ -141,6 +163,48 @@ TEST(Simulate, MessagesHoldUpAPipelineThatIsNotFull) {
   for (int stage = 0; stage < 3; ++stage) cost.chunks[stage].message_s = 0.25;
   // Three forwards on, three gradients back.
   EXPECT_DOUBLE_EQ(simulate(schedule, cost).step_s, 4 * 3 + 6 * 0.25);
+}
+
+TEST(CriticalPath, OfOneForwardOneBackwardByHand) {
+  const SimulatedStep played = simulate(schedule_of(one_f_one_b, 2, 1, 3), two_ranks(), Keep::path);
+  // F0 to rank 1, F0 B0 back to rank 0, B0 F2 to rank 1, F2 B2 back to rank 0, B2.
+  ASSERT_EQ(played.path.chunks.size(), 2u);
+  EXPECT_EQ(
+      played.path.chunks[0],
+      (CriticalPath::Uses{.forward = 2, .backward_input = 2, .backward_weight = 2, .message = 4}));
+  EXPECT_EQ(
+      played.path.chunks[1],
+      (CriticalPath::Uses{.forward = 2, .backward_input = 2, .backward_weight = 2, .message = 0}));
+  EXPECT_EQ(played.path.last_rank, 0);
+  EXPECT_TRUE(simulate(schedule_of(one_f_one_b, 2, 1, 3), two_ranks()).path.chunks.empty());
+}
+
+/// Along the path lies the step's time; and with it that of a step whose costs differ a little, or
+/// less than it where they differ much.
+TEST(CriticalPath, IsTheStepAndItsDerivative) {
+  for (const auto& [kind, ranks, chunks, micro_batches] :
+       {std::tuple{ScheduleKind::gpipe, 3, 1, 5}, std::tuple{one_f_one_b, 1, 1, 4},
+        std::tuple{one_f_one_b, 5, 1, 11}, std::tuple{ScheduleKind::interleaved, 4, 3, 12},
+        std::tuple{ScheduleKind::zb_h1, 4, 1, 9}}) {
+    SCOPED_TRACE(static_cast<int>(kind));
+    const Schedule schedule = schedule_of(kind, ranks, chunks, micro_batches);
+    const StepCost cost = odd_cost(ranks, chunks, micro_batches);
+    const SimulatedStep played = simulate(schedule, cost, Keep::path);
+    EXPECT_NEAR(step_time_along(played.path, cost), played.step_s, 1e-12 * played.step_s);
+    EXPECT_EQ(played.step_s, simulate(schedule, cost).step_s);
+    for (std::size_t stage = 0; stage < cost.chunks.size(); ++stage) {
+      for (double ChunkCost::*figure : {&ChunkCost::forward_s, &ChunkCost::backward_input_s,
+                                        &ChunkCost::backward_weight_s, &ChunkCost::message_s}) {
+        StepCost other = cost;
+        other.chunks[stage].*figure *= 1.0001;
+        const double exact = simulate(schedule, other).step_s;
+        EXPECT_NEAR(step_time_along(played.path, other), exact, 1e-12 * exact);
+        other.chunks[stage].*figure *= 3;
+        EXPECT_LE(step_time_along(played.path, other),
+                  simulate(schedule, other).step_s * (1 + 1e-12));
+      }
+    }
+  }
 }
 
 }  // namespace

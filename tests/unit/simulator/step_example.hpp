@@ -28,7 +28,7 @@ inline StepCost uniform_cost(int ranks, int chunks_per_rank, int micro_batches) 
 }
 
 inline SimulatedStep play(const Schedule& schedule, const StepCost& cost) {
-  return simulate(schedule, cost, true);
+  return simulate(schedule, cost, Keep::spans);
 }
 
 }  // namespace kumihimo::testing_example
