@@ -51,7 +51,7 @@ class StateKeeper {
  private:
   void keep() {
     const SaveRequest& save = *run_.request.save;
-    save_training_state(trainer_, save.folder, save.keep, run_.tokens->description());
+    save_training_state(trainer_, save.folder, save.keep, run_.data);
     saved_step_ = trainer_.steps_done();
     newest_ = state_path(save.folder, saved_step_);
   }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/train_json.hpp"
+#include "data/data_identity.hpp"
 #include "data/hash.hpp"
 
 namespace kumihimo {
@@ -26,8 +27,7 @@ Expected<std::unique_ptr<TokenSource>> open_data(const TrainingRequest& request)
 std::optional<ResumableState> open_resumed(const TrainingRun& run, Errors& faults) {
   const TrainingRequest& request = run.request;
   if (!request.resume) return std::nullopt;
-  auto state = inspect_state(*request.resume, request.options, run.tokens->description(),
-                             request.verify_state);
+  auto state = inspect_state(*request.resume, request.options, run.data, request.verify_state);
   collect(faults, state);
   if (!state) return std::nullopt;
   if (state->manifest.step >= request.steps) {
@@ -65,7 +65,8 @@ Expected<TrainingRun> open_training_run(const TrainingRequest& request) {
   const auto order = order_samples(**tokens, options.job.seq_length, options.seed, options.shuffle);
   if (!order) return order.errors();
 
-  TrainingRun run{request, *std::move(tokens), *order, std::nullopt, std::nullopt};
+  std::string data = data_identity(**tokens);
+  TrainingRun run{request, *std::move(tokens), *order, std::move(data), std::nullopt, std::nullopt};
   Errors faults;
   judge_save(request, faults);
   run.state = open_resumed(run, faults);
@@ -87,7 +88,7 @@ std::int64_t fingerprint(const TrainingRun& run) {
   const TransformerShape& model = request.options.job.model;
   const nlohmann::ordered_json everything{training_options_json(request.options),
                                           request.steps,
-                                          run.tokens->tokens(),
+                                          run.data,
                                           run.first_step(),
                                           request.save ? request.save->every : 0,
                                           request.trace.has_value(),

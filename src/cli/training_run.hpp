@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "cli/compute_peak.hpp"
 #include "cli/training_request.hpp"
@@ -19,6 +20,7 @@ struct TrainingRun {
   TrainingRequest request;
   std::unique_ptr<TokenSource> tokens;
   SampleOrder order;
+  std::string data;  ///< data_identity of the tokens
   std::optional<ResumableState> state;
   std::optional<TensorFiles> weights;
 

@@ -11,7 +11,7 @@
 namespace kumihimo {
 
 // Saved training states; docs/saved-state.md describes the files. `data` says in one line what is
-// trained on, such as TokenSource::description(): a run is resumed with the same.
+// trained on, such as data_identity(): a run is resumed with the same.
 
 /// A whole state from which the given options can go on.
 struct ResumableState {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -222,6 +223,14 @@ TEST(TrainRun, SavedStatesAreNotMixedWithThoseOfAnotherRun) {
   const auto other = train({"--steps", "4", "--resume", states, "--seed", "2"});
   EXPECT_EQ(other.code, 2);
   EXPECT_THAT(other.err, HasSubstr("--seed: is 2"));
+  const auto same_length = folder.file("corpus.txt");
+  std::ofstream(same_length) << std::string(2'000, 'a');
+  const std::string on_text = folder.file("on text");
+  ASSERT_EQ(train({"--steps", "2", "--data", same_length, "--save", on_text}).code, 0);
+  std::ofstream(same_length) << std::string(2'000, 'b');
+  const auto spoilt = train({"--steps", "4", "--data", same_length, "--resume", on_text});
+  EXPECT_EQ(spoilt.code, 2);
+  EXPECT_THAT(spoilt.err, HasSubstr("--data: is corpus.txt: 2,000 bytes as tokens, sampled hash "));
   const auto from_weights = train({"--steps", "1", "--init-from", states + "/step-00000002"});
   EXPECT_EQ(from_weights.code, 0) << from_weights.err;
 }
