@@ -1,11 +1,14 @@
 #pragma once
 
-#include <ceres/cost_function.h>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "calibrate/run_predictor.hpp"
+
+namespace ceres {
+class CostFunction;
+}
 
 namespace kumihimo {
 
