@@ -58,13 +58,13 @@ STACKS = {
         "h100-80gb-sxm", ["nvidia_nemo_h100_fp8_2024.csv"],
         ["NeMo-Framework-Launcher"],
         {"gradient_dtype": "bf16", "precision": "fp8", "sequence_parallel": True,
-         "overlap_tensor_parallel": True, "vocab": 32000}),
+         "attention": "flash3", "overlap_tensor_parallel": True, "vocab": 32000}),
     "megatron-bridge-2025-h100": (
         "NVIDIA Megatron-Bridge 2025-2026: Transformer Engine fp8 and bf16, sequence parallelism",
         "h100-80gb-sxm", ["nvidia_megatron_bridge_h100_b200_gb200_gb300.csv"],
         ["Megatron-Bridge"],
         {"gradient_dtype": "bf16", "precision": "fp8", "sequence_parallel": True,
-         "overlap_tensor_parallel": True, "vocab": 128256}),
+         "attention": "flash3", "overlap_tensor_parallel": True, "vocab": 128256}),
     "nanotron-2025-h100": (
         "nanotron 2025 (Ultra-Scale Playbook): reduce-scatter tensor parallelism; pipeline "
         "stages balanced by their parameters",

@@ -38,6 +38,7 @@ Json cluster_json(const Cluster& cluster) {
             {"architecture", cluster.device.architecture},
             {"memory_bytes", cluster.device.memory},
             {"memory_bandwidth_bytes_per_s", cluster.device.memory_bandwidth},
+            {"warp_mma", cluster.device.warp_mma},
             {"peak_flop_per_s", std::move(peak)},
             {"achievable_flop_per_s", std::move(achievable)},
             {"devices_per_node", cluster.devices_per_node},

@@ -25,11 +25,12 @@ namespace {
 constexpr std::int64_t most_devices = 100'000'000;
 
 /// What a source may vouch for: each of these, or a table that holds some of them.
-constexpr std::array<std::string_view, 24> citable_keys{
+constexpr std::array<std::string_view, 25> citable_keys{
     "devices_per_node",
     "nodes",
     "device.memory",
     "device.memory_bandwidth",
+    "device.warp_mma",
     "device.power",
     "device.price_per_hour",
     "device.peak.fp32",
@@ -67,6 +68,7 @@ constexpr Amount nic_bandwidth{Dimension::bytes_per_second, 1e3, 1e17, "1kB/s to
 constexpr Amount latency{Dimension::seconds, 0, 10, "0s to 10s", "2us"};
 constexpr Amount peak{Dimension::flop_per_second, 1e6, 1e21, "1MFLOP/s to 1000EFLOP/s",
                       "312TFLOP/s"};
+constexpr Amount share{Dimension::ratio, 0.01, 1, "1% to 100%", "52%"};
 constexpr Amount power{Dimension::watts, 1e-3, 1e9, "0.001W to 1000000kW", "400W"};
 constexpr Amount price{Dimension::money, 0, 1e9, "0USD to 1000000000USD", "1.80USD"};
 
@@ -115,6 +117,7 @@ Device read_device(TableReader table, std::optional<Money>& price_per_hour) {
   device.memory = std::llround(memory.value_or(0));
   device.memory_bandwidth =
       table.quantity("memory_bandwidth", bandwidth, Presence::required).value_or(0);
+  device.warp_mma = table.quantity("warp_mma", share, Presence::optional).value_or(1);
   device.power_w = table.quantity("power", power, Presence::optional).value_or(0);
   price_per_hour = table.money("price_per_hour", price, Presence::optional);
 

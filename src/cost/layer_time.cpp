@@ -127,7 +127,9 @@ class Clock {
       // Blocks at the edge of a short sequence are half empty, and there are too few to fill the
       // device evenly (arXiv:2307.08691, figures 4 to 6).
       const double filled = operation.keys / (operation.keys + profile_.attention_half_keys);
-      return work.flops / (arithmetic * share * filled);
+      const bool on_warps = operation.attention != AttentionKernel::flash3;
+      const double instructions = on_warps ? cluster_.device.warp_mma : 1;
+      return work.flops / (arithmetic * instructions * share * filled);
     }
     return work.flops / (arithmetic * profile_.matmul(operation.precision)) +
            work.bytes / (cluster_.device.memory_bandwidth * share);

@@ -19,10 +19,14 @@ std::span<const ProfileParameter> profile_parameters() {
                        "share of memory bandwidth in the passes over attention scores"},
       ProfileParameter{"rates.attention_fused_softmax", &P::attention_fused_softmax, 0.02, 1.0, 0.4,
                        "the same with one fused softmax pass"},
-      ProfileParameter{"rates.attention_flash1", &P::attention_flash1, 0.02, 1.25, 0.3,
-                       "share of the achievable 16-bit rate in FlashAttention 1's forward"},
-      ProfileParameter{"rates.attention_flash2", &P::attention_flash2, 0.02, 1.25, 0.3,
-                       "share of the achievable 16-bit rate in FlashAttention 2's forward"},
+      ProfileParameter{
+          "rates.attention_flash1", &P::attention_flash1, 0.02, 1.25, 0.3,
+          "share of the achievable 16-bit rate, times device.warp_mma, in FlashAttention 1's "
+          "forward"},
+      ProfileParameter{
+          "rates.attention_flash2", &P::attention_flash2, 0.02, 1.25, 0.3,
+          "share of the achievable 16-bit rate, times device.warp_mma, in FlashAttention 2's "
+          "forward"},
       ProfileParameter{"rates.attention_flash3", &P::attention_flash3, 0.02, 1.25, 0.3,
                        "share of the achievable 16-bit rate in FlashAttention 3's forward"},
       ProfileParameter{"rates.attention_half_keys", &P::attention_half_keys, 1, 1e5, 0.7,

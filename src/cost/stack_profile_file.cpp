@@ -99,7 +99,7 @@ std::vector<std::string> parameter_tables() {
 std::string value_text(const FileKey& key, double value) {
   if (key.dimension == Dimension::seconds) {
     return toml_string(
-        quantity_text(value, Dimension::seconds, {{"s", 1}, {"ms", 1e-3}, {"us", 1e-6}}));
+        quantity_text(value, Dimension::seconds, {{"ms", 1e-3}, {"us", 1e-6}, {"s", 1}}));
   }
   if (key.dimension == Dimension::bytes) return toml_string(fmt::format("{}GiB", value));
   return fmt::format("{}", value);

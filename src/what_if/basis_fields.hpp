@@ -45,6 +45,7 @@ void visit_fields(Device& device, Visit& visit) {
   visit("architecture", device.architecture);
   visit("memory", device.memory);
   visit("memory_bandwidth", device.memory_bandwidth);
+  visit("warp_mma", device.warp_mma);
   visit("power_w", device.power_w);
   for (const Precision precision : all_precisions) {
     visit(to_string(precision), device.peak_flop_per_s[static_cast<std::size_t>(precision)]);

@@ -117,6 +117,18 @@ TEST(ParseCluster, a_mesh_is_one_where_it_says_so) {
   EXPECT_TRUE(holds(fault.where, "links.intra_node.mesh")) << fault.where;
 }
 
+TEST(ParseCluster, a_warp_keeps_up_with_all_unless_it_says_a_share) {
+  const auto with = [](const std::string& share) {
+    return edited("power = \"400W\"", "power = \"400W\"\nwarp_mma = " + share);
+  };
+  EXPECT_EQ(parse_cluster(valid, "mine.toml")->device.warp_mma, 1);
+  EXPECT_DOUBLE_EQ(parse_cluster(with("\"52%\""), "mine.toml")->device.warp_mma, 0.52);
+  for (const char* wrong : {"\"0%\"", "\"120%\"", "2", "\"52TFLOP/s\""}) {
+    const Error fault = fault_of(with(wrong));
+    EXPECT_TRUE(holds(fault.where, "device.warp_mma")) << fault.where;
+  }
+}
+
 TEST(ParseCluster, optional_keys_may_be_absent) {
   std::string text = edited("power = \"400W\"\nprice_per_hour = \"1.80USD\"\n", "");
   text = text.substr(0, text.find("[[source]]"));
@@ -359,6 +371,7 @@ TEST(WriteCluster, keeps_awkward_texts_and_measured_amounts) {
                           about(1e-9)};
     cluster.host_link_bandwidth = about(1e9);
     cluster.intra_node_mesh = trial % 2 == 1;
+    cluster.device.warp_mma = about(1e-3) < 0.5 ? 1 : std::min(1.0, about(1e-3) + 0.01);
     const Expected<Cluster> again = parse_cluster(write_cluster(cluster), "written");
     ASSERT_TRUE(again.has_value()) << to_string(again.errors());
     ASSERT_EQ(*again, cluster);

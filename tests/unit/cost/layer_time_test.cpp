@@ -115,6 +115,18 @@ TEST(PieceCost, FlashAttentionIsBoundByArithmetic) {
                    1e12 / (0.25 * 1e12));
 }
 
+TEST(PieceCost, OnlyTheThirdFlashAttentionIsAsFastAsHoppersInstructions) {
+  Machine machine;
+  machine.profile.attention_flash1 = machine.profile.attention_flash2 = 0.5;
+  machine.profile.attention_flash3 = 0.5;
+  machine.cluster.device.warp_mma = 0.4;
+  for (const AttentionKernel on_warps : {AttentionKernel::flash1, AttentionKernel::flash2}) {
+    EXPECT_DOUBLE_EQ(machine.cost({core(on_warps)}).forward.attention, 1e12 / (0.5 * 0.4 * 1e12));
+  }
+  EXPECT_DOUBLE_EQ(machine.cost({core(AttentionKernel::flash3)}).forward.attention,
+                   1e12 / (0.5 * 1e12));
+}
+
 TEST(PieceCost, FlashAttentionFillsTheDeviceWithTheKeysOfASequence) {
   Machine machine;
   machine.profile.attention_flash2 = 0.5;
