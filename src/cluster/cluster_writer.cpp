@@ -49,7 +49,8 @@ std::string write_cluster(const Cluster& cluster) {
   quantity("memory", memory_text(cluster.device.memory));
   quantity("memory_bandwidth", rate_text(cluster.device.memory_bandwidth));
   if (cluster.device.warp_mma < 1) {
-    quantity("warp_mma", quantity_text(cluster.device.warp_mma, Dimension::ratio, {{"%", 0.01}, {"", 1}}));
+    quantity("warp_mma",
+             quantity_text(cluster.device.warp_mma, Dimension::ratio, {{"%", 0.01}, {"", 1}}));
   }
   if (cluster.device.power_w > 0) {
     quantity("power", quantity_text(cluster.device.power_w, Dimension::watts, {{"W", 1}}));
