@@ -30,8 +30,8 @@ struct Device {
   /// What the best matrix product was measured to reach of it, by Precision: power limits and
   /// clocks leave more of the peak on one device than on another. 0: not known.
   std::array<double, 5> achievable_flop_per_s{};
-  /// What kernels written with a warp's matrix instructions, as FlashAttention 1 and 2 are, can keep
-  /// up with of that: less than all where larger groups of threads have faster ones (Hopper).
+  /// What kernels on a warp's matrix instructions (FlashAttention 1, 2) can keep up with of that:
+  /// less than all where larger groups of threads have faster ones (Hopper).
   double warp_mma = 1;
   double power_w = 0;  ///< 0: not stated
 
