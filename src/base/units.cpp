@@ -18,6 +18,7 @@ namespace {
 struct Unit {
   std::string_view name;
   double factor;
+  double divisor = 1;  ///< 5us is 5 / 1e6 s, the number nearest to it: 5 x 1e-6 is not
 };
 
 constexpr std::array byte_units{
@@ -28,7 +29,7 @@ constexpr std::array byte_rate_units{
     Unit{"B/s", 1},        Unit{"kB/s", 1e3},      Unit{"MB/s", 1e6},
     Unit{"GB/s", 1e9},     Unit{"TB/s", 1e12},     Unit{"KiB/s", KiB},
     Unit{"MiB/s", MiB},    Unit{"GiB/s", GiB},     Unit{"TiB/s", 1024 * GiB},
-    Unit{"bps", 1 / 8.0},  Unit{"kbps", 1e3 / 8},  Unit{"Mbps", 1e6 / 8},
+    Unit{"bps", 1, 8},     Unit{"kbps", 1e3 / 8},  Unit{"Mbps", 1e6 / 8},
     Unit{"Gbps", 1e9 / 8}, Unit{"Tbps", 1e12 / 8},
 };
 constexpr std::array flop_rate_units{
@@ -36,13 +37,13 @@ constexpr std::array flop_rate_units{
     Unit{"TFLOP/s", 1e12}, Unit{"PFLOP/s", 1e15}, Unit{"EFLOP/s", 1e18},
 };
 constexpr std::array time_units{
-    Unit{"ns", 1e-9}, Unit{"us", 1e-6}, Unit{"ms", 1e-3}, Unit{"s", 1},
-    Unit{"min", 60},  Unit{"h", 3600},  Unit{"d", 86400},
+    Unit{"ns", 1, 1e9}, Unit{"us", 1, 1e6}, Unit{"ms", 1, 1e3}, Unit{"s", 1},
+    Unit{"min", 60},    Unit{"h", 3600},    Unit{"d", 86400},
 };
 constexpr std::array power_units{Unit{"W", 1}, Unit{"kW", 1e3}};
 // In the order of Currency.
 constexpr std::array currencies{Unit{"USD", 1}, Unit{"EUR", 1}, Unit{"JPY", 1}};
-constexpr std::array ratio_units{Unit{"", 1}, Unit{"%", 0.01}};
+constexpr std::array ratio_units{Unit{"", 1}, Unit{"%", 1, 100}};
 
 /// How a dimension is written. `largest` is beyond any machine, and small enough that sums and
 /// products of a few such values, and bytes as 64-bit integers, stay finite and exact in range.
@@ -139,7 +140,7 @@ Expected<Quantity> parse(std::string_view text, Dimension dimension, std::string
     return fault(
         fmt::format("whose unit {} is not one for {}", shown_quoted(unit_name), rule.noun));
   }
-  const double value = number * unit->factor;
+  const double value = number * unit->factor / unit->divisor;
   if (value > rule.largest) return fault("which is beyond any machine");
   return Quantity{value, static_cast<std::size_t>(unit - rule.units.begin())};
 }

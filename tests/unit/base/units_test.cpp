@@ -36,6 +36,10 @@ TEST(ParseQuantity, EightBitsAreOneByte) {
 TEST(ParseQuantity, ReadsWorkTimePowerMoneyAndRatio) {
   EXPECT_EQ(parsed("312TFLOP/s", Dimension::flop_per_second), 312e12);
   EXPECT_DOUBLE_EQ(parsed("2.5us", Dimension::seconds), 2.5e-6);
+  // To the last bit what the number in seconds is: a file that is read and written stays the same.
+  EXPECT_EQ(parsed("5us", Dimension::seconds), 5e-6);
+  EXPECT_EQ(parsed("30us", Dimension::seconds), 30e-6);
+  EXPECT_EQ(parsed("7%", Dimension::ratio), 0.07);
   EXPECT_EQ(parsed("2d", Dimension::seconds), 2 * 24 * 3600);
   EXPECT_EQ(parsed("0.7kW", Dimension::watts), 700);
   EXPECT_EQ(parsed("2.10USD", Dimension::money), 2.10);
