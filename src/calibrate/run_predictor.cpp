@@ -68,7 +68,7 @@ StepCost step_cost(const PredictableRun& run, const StackProfile& profile) {
 double predict_peak_memory(const PredictableRun& run, const StackProfile& profile) {
   const ParallelLayout& layout = run.run.layout;
   const StepCost step = step_cost(run, profile);
-  return fullest(peak_memory(step, held_bytes(step, layout), layout, profile));
+  return fullest(peak_memory(step, held_bytes(step, layout), layout, profile)).total();
 }
 
 }  // namespace kumihimo

@@ -58,10 +58,8 @@ std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<HeldB
   return result;
 }
 
-double fullest(const std::vector<MemoryUse>& ranks) {
-  double most = 0;
-  for (const MemoryUse& use : ranks) most = std::max(most, use.total());
-  return most;
+const MemoryUse& fullest(const std::vector<MemoryUse>& ranks) {
+  return *std::ranges::max_element(ranks, {}, &MemoryUse::total);
 }
 
 }  // namespace kumihimo

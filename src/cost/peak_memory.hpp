@@ -24,7 +24,7 @@ std::vector<HeldBytes> held_bytes(const StepCost& step, const ParallelLayout& la
 std::vector<MemoryUse> peak_memory(const StepCost& step, const std::vector<HeldBytes>& held,
                                    const ParallelLayout& layout, const StackProfile& profile);
 
-/// Bytes of the rank that needs most.
-double fullest(const std::vector<MemoryUse>& ranks);
+/// The rank that needs most, of at least one.
+const MemoryUse& fullest(const std::vector<MemoryUse>& ranks);
 
 }  // namespace kumihimo

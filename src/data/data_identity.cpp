@@ -19,8 +19,9 @@ std::string data_identity(const TokenSource& tokens) {
     const std::int64_t first = samples == 1 ? 0 : last / (samples - 1) * i;
     const auto sample = std::span(read).first(static_cast<std::size_t>(length));
     tokens.read(i == samples - 1 ? last : first, sample);
-    for (const std::int32_t token : sample)
+    for (const std::int32_t token : sample) {
       hash = hash_pair(hash, static_cast<std::uint64_t>(token));
+    }
   }
   return fmt::format("{}, sampled hash {:016x}", tokens.description(), hash);
 }

@@ -174,7 +174,7 @@ LayoutEstimate estimate(const PieceCosts& pieces, const PipelineShape& shape,
     held.push_back(held_bytes(step, i, layout, segment.first, segment.last));
   }
   const std::vector<MemoryUse> memory = peak_memory(step, held, layout, profile);
-  result.fullest = *std::ranges::max_element(memory, {}, &MemoryUse::total);
+  result.fullest = fullest(memory);
   if (layout.offload.any()) {
     std::vector<double> host_bytes;
     for (std::size_t i = 0; i < memory.size(); ++i) {

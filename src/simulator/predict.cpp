@@ -1,6 +1,5 @@
 #include "simulator/predict.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 #include "base/normal.hpp"
@@ -37,7 +36,7 @@ Prediction predict(const PieceCosts& pieces, const Schedule& schedule, const Tra
 
   Prediction result;
   result.memory = peak_memory(step, held_bytes(step, layout), layout, profile);
-  result.peak_memory_bytes = fullest(result.memory);
+  result.peak_memory_bytes = fullest(result.memory).total();
   if (layout.offload.any()) {
     std::vector<double> host_bytes;
     for (const MemoryUse& use : result.memory) host_bytes.push_back(use.host);
