@@ -4,28 +4,11 @@
 #include <cmath>
 #include <utility>
 
-#include "base/ceil_divide.hpp"
-
 namespace kumihimo {
 namespace {
 
 Matrix flat_matrix(const Buffer& buffer, DType dtype) {
   return matrix_at(buffer.data(), 1, buffer.size() / bytes_of(dtype), dtype);
-}
-
-/// Elements of a unit's gradients that nothing overwrites: of the whole, padding included.
-std::vector<ElementRange> not_overwritten(const ParameterUnit& unit, std::int64_t whole) {
-  std::vector<ElementRange> ranges;
-  std::int64_t kept_from = 0;
-  const auto overwritten = [&](std::int64_t first, std::int64_t count) {
-    if (first > kept_from) ranges.push_back({kept_from, first - kept_from});
-    kept_from = first + count;
-  };
-  for (const Parameter& parameter : unit.parameters) {
-    if (unit.gradient_is_product(parameter)) overwritten(parameter.offset, parameter.elements());
-  }
-  overwritten(whole, 0);
-  return ranges;
 }
 
 /// All units, in the order of their first use.
@@ -60,42 +43,40 @@ ModelStates::ModelStates(const TrainingOptions& options, std::vector<ParameterUn
       workspace_(workspace),
       groups_(groups),
       scalar_memory_(memory.device, MemoryCategory::workspace, bytes_of(DType::fp64)) {
-  for (std::size_t i = 0; i < units_.size(); ++i) allocate(static_cast<int>(i), memory.device);
+  for (const ParameterUnit& unit : units_) {
+    shards_.push_back(shard_of(unit, zero_stage_, data_ranks_, data_rank_));
+  }
+  for (int unit = 0; unit < std::ssize(units_); ++unit) allocate(unit, memory.device);
   if (options.layout.offload.optimizer) {
     std::int64_t owned = 0;
     for (const int unit : first_uses_) {
       state(unit).first_state = owned;
-      owned += state(unit).owned;
+      owned += shard(unit).owned;
     }
     offloaded_ = std::make_unique<OffloadedStates>(state_kinds(), owned, options.offload_portion,
                                                    memory, recorder);
   } else {
-    for (Unit& unit : states_) {
-      unit.optimizer_memory = Buffer(memory.device, MemoryCategory::optimizer,
-                                     state_kinds() * unit.owned * bytes_of(DType::fp32));
+    for (int unit = 0; unit < std::ssize(units_); ++unit) {
+      state(unit).optimizer_memory =
+          Buffer(memory.device, MemoryCategory::optimizer,
+                 state_kinds() * shard(unit).owned * bytes_of(DType::fp32));
     }
   }
-  if (sharded_weights()) gathered_ = make_wholes(dtype_, memory.device);
-  if (sharded_gradients()) reduced_ = make_wholes(DType::fp32, memory.device);
+  if (sharded_weights()) gathered_.emplace(units_, shards_, dtype_, memory.device);
+  if (sharded_gradients()) reduced_.emplace(units_, shards_, DType::fp32, memory.device);
   list_pieces();
 }
 
 void ModelStates::allocate(int index, DeviceMemory& memory) {
   Unit& unit = state(index);
-  const std::int64_t elements = units_[static_cast<std::size_t>(index)].elements;
-  unit.shard = ceil_divide(elements, data_ranks_);
-  unit.begin = owns_all() ? 0 : std::min(elements, unit.shard * data_rank_);
-  unit.end = owns_all() ? elements : std::min(elements, unit.begin + unit.shard);
-
-  const std::int64_t whole = owns_all() ? elements : unit.shard * data_ranks_;
-  unit.owned = owns_all() ? elements : unit.shard;
+  const UnitShard& s = shard(index);
   unit.weight_memory = Buffer(memory, MemoryCategory::weights,
-                              (sharded_weights() ? unit.owned : whole) * bytes_of(dtype_));
+                              (sharded_weights() ? s.owned : s.whole) * bytes_of(dtype_));
   unit.gradient_memory = Buffer(memory, MemoryCategory::gradients,
-                                (sharded_gradients() ? unit.owned : whole) * bytes_of(DType::fp32));
+                                (sharded_gradients() ? s.owned : s.whole) * bytes_of(DType::fp32));
   unit.weights = flat_matrix(unit.weight_memory, dtype_);
   unit.gradients = flat_matrix(unit.gradient_memory, DType::fp32);
-  unit.zeroed = not_overwritten(units_[static_cast<std::size_t>(index)], whole);
+  unit.zeroed = units_[static_cast<std::size_t>(index)].gradients_not_products(s.whole);
 }
 
 void ModelStates::list_pieces() {
@@ -157,46 +138,17 @@ OptimizerPiece ModelStates::update_of(int unit, const OwnedPiece& piece,
           .weight_decay = decays ? static_cast<float>(optimizer_.weight_decay) : 0.0f};
 }
 
-bool ModelStates::is_layer(int unit) const {
-  return units_[static_cast<std::size_t>(unit)].kind == UnitKind::layer;
-}
-
 Matrix ModelStates::by_owner(void* data, int unit, DType dtype) const {
-  return matrix_at(data, data_ranks_, state(unit).shard, dtype);
+  return matrix_at(data, data_ranks_, shard(unit).size, dtype);
 }
 
-// --- Whole units of sharded states
+// --- Weights
 
-ModelStates::Wholes ModelStates::make_wholes(DType dtype, DeviceMemory& memory) const {
-  Wholes wholes;
-  wholes.others.resize(units_.size());
-  for (int unit = 0; unit < std::ssize(units_); ++unit) {
-    const Bytes bytes = state(unit).shard * data_ranks_ * bytes_of(dtype);
-    const auto make = [&] { return Buffer(memory, MemoryCategory::communication, bytes); };
-    if (!is_layer(unit)) {
-      wholes.others[static_cast<std::size_t>(unit)].memory = make();
-    } else if (wholes.layers[0].memory.size() == 0) {  // layers are all of one size
-      for (Whole& whole : wholes.layers) whole.memory = make();
-    }
-  }
-  return wholes;
-}
-
-ModelStates::Whole& ModelStates::whole_of(Wholes& wholes, int unit) {
-  if (!is_layer(unit)) return wholes.others[static_cast<std::size_t>(unit)];
-  for (Whole& whole : wholes.layers) {
-    if (whole.unit == unit) return whole;
-  }
-  return wholes.layers[1 - wholes.current];
-}
-
-void ModelStates::wait(Whole& whole) {
+void ModelStates::wait(WholeUnit& whole) {
   if (!whole.ticket) return;
   groups_.stream->wait(*whole.ticket);
   whole.ticket.reset();
 }
-
-// --- Weights
 
 void ModelStates::begin_step() {
   for (int unit = 0; unit < std::ssize(units_); ++unit) {
@@ -209,8 +161,7 @@ void ModelStates::begin_step() {
   if (offloaded_) offloaded_->fetch_first();
   // Now, since the first unit may be used only after a message that takes its time to come.
   if (!sharded_weights()) return catch_up(use_order_.front());
-  for (Whole& whole : gathered_.layers) whole.unit = -1;
-  for (Whole& whole : gathered_.others) whole.unit = -1;
+  for (WholeUnit& whole : gathered_->all()) whole.unit = -1;
   gather(use_order_.front());
 }
 
@@ -250,8 +201,8 @@ void ModelStates::finish_spreading(int unit) {
 
 /// Starts gathering a unit's weights unless a buffer has them, as when the backward pass begins
 /// with the layer with which the forward pass has ended.
-ModelStates::Whole& ModelStates::gather(int unit) {
-  Whole& whole = whole_of(gathered_, unit);
+WholeUnit& ModelStates::gather(int unit) {
+  WholeUnit& whole = gathered_->buffer_of(unit);
   if (whole.unit == unit) return whole;
   catch_up(unit);
   whole.unit = unit;
@@ -269,11 +220,11 @@ Matrix ModelStates::use_weights(int unit) {
     if (spreads_on_stream() && !is_last) catch_up(use_order_[next_use_]);
     return state(unit).weights;
   }
-  Whole& whole = gather(unit);
+  WholeUnit& whole = gather(unit);
   wait(whole);
-  if (is_layer(unit)) gathered_.current = &whole == &gathered_.layers[0] ? 0 : 1;
+  gathered_->in_use(whole);
   if (!is_last) gather(use_order_[next_use_]);
-  return flat_matrix(whole.memory, dtype_);
+  return whole.flat;
 }
 
 // --- Gradients
@@ -282,19 +233,19 @@ GradientSums ModelStates::gradients(int unit) {
   if (!sharded_gradients()) {
     return {state(unit).gradients, state(unit).has_sums ? Accumulate::yes : Accumulate::no};
   }
-  Whole& whole = whole_of(reduced_, unit);
+  WholeUnit& whole = reduced_->buffer_of(unit);
   if (whole.unit != unit || whole.ticket) {
     add_reduced(whole);
     whole.unit = unit;
-    clear(unit, flat_matrix(whole.memory, DType::fp32));
+    clear(unit, whole.flat);
   }
-  if (is_layer(unit)) reduced_.current = &whole == &reduced_.layers[0] ? 0 : 1;
-  return {flat_matrix(whole.memory, DType::fp32), Accumulate::no};
+  reduced_->in_use(whole);
+  return {whole.flat, Accumulate::no};
 }
 
 /// Adds what a reduction has left in this rank's row to its shard, which the first of a step fills,
 /// and frees the buffer.
-void ModelStates::add_reduced(Whole& whole) {
+void ModelStates::add_reduced(WholeUnit& whole) {
   if (!whole.ticket) return;
   wait(whole);
   Unit& owner = state(whole.unit);
@@ -311,8 +262,8 @@ void ModelStates::add_reduced(Whole& whole) {
 void ModelStates::finish_gradients(int unit) {
   if (sharded_gradients()) {
     // A shard cannot take in a whole: every micro-batch is reduced on its own.
-    Whole& whole = whole_of(reduced_, unit);
-    sum_over_tensor_ranks(unit, flat_matrix(whole.memory, DType::fp32));
+    WholeUnit& whole = reduced_->buffer_of(unit);
+    sum_over_tensor_ranks(unit, whole.flat);
     const Matrix all = by_owner(whole.memory.data(), unit, DType::fp32);
     whole.ticket =
         groups_.stream->start_reduce_scatter(*groups_.overlapped_data, all, own_row(all));
@@ -356,8 +307,7 @@ void ModelStates::start_reduction(int unit) {
 
 void ModelStates::end_gradients() {
   if (sharded_gradients()) {
-    for (Whole& whole : reduced_.layers) add_reduced(whole);
-    for (Whole& whole : reduced_.others) add_reduced(whole);
+    for (WholeUnit& whole : reduced_->all()) add_reduced(whole);
   } else {
     if (!overlap_) {
       for (int unit = 0; unit < std::ssize(units_); ++unit) start_reduction(unit);
@@ -434,39 +384,23 @@ std::int64_t ModelStates::number_of(StateKind kind) const {
 
 Matrix ModelStates::owned_state(int unit, StateKind kind) {
   const Unit& u = state(unit);
+  const std::int64_t owned = shard(unit).owned;
   if (kind == StateKind::weight) {
     return sharded_weights() || owns_all() ? u.weights
                                            : own_row(by_owner(u.weights.data, unit, dtype_));
   }
   if (offloaded_) {
-    return cols_of(offloaded_->in_host_memory(number_of(kind)), u.first_state, u.owned);
+    return cols_of(offloaded_->in_host_memory(number_of(kind)), u.first_state, owned);
   }
-  return cols_of(flat_matrix(u.optimizer_memory, DType::fp32), u.owned * number_of(kind), u.owned);
-}
-
-std::vector<OwnedPiece> ModelStates::pieces(int unit, std::int64_t begin, std::int64_t end) const {
-  std::vector<OwnedPiece> result;
-  for (const Parameter& p : units_[static_cast<std::size_t>(unit)].parameters) {
-    const std::int64_t first = std::max(begin, p.offset);
-    const std::int64_t last = std::min(end, p.offset + p.elements());
-    if (first < last) {
-      result.push_back({&p, first - p.offset, last - first, first - state(unit).begin});
-    }
-  }
-  return result;
+  return cols_of(flat_matrix(u.optimizer_memory, DType::fp32), owned * number_of(kind), owned);
 }
 
 std::vector<OwnedPiece> ModelStates::owned_pieces(int unit) const {
-  return pieces(unit, state(unit).begin, state(unit).end);
+  return kumihimo::owned_pieces(units_[static_cast<std::size_t>(unit)], shard(unit));
 }
 
 std::vector<OwnedPiece> ModelStates::pieces_to_save(int unit) const {
-  const std::int64_t shard = state(unit).shard;
-  const std::int64_t elements = units_[static_cast<std::size_t>(unit)].elements;
-  std::vector<OwnedPiece> result = pieces(unit, std::min(elements, shard * data_rank_),
-                                          std::min(elements, shard * (data_rank_ + 1)));
-  std::erase_if(result, [](const OwnedPiece& piece) { return !piece.parameter->counted; });
-  return result;
+  return kumihimo::pieces_to_save(units_[static_cast<std::size_t>(unit)], shard(unit));
 }
 
 bool ModelStates::has(StateKind kind) const {

@@ -12,17 +12,11 @@
 #include "engine/pending_update.hpp"
 #include "engine/rank_groups.hpp"
 #include "engine/training_options.hpp"
+#include "engine/unit_shard.hpp"
+#include "engine/whole_units.hpp"
 #include "tensor/kernels.hpp"
 
 namespace kumihimo {
-
-/// A run of consecutive elements of one parameter that this rank owns.
-struct OwnedPiece {
-  const Parameter* parameter = nullptr;
-  std::int64_t first = 0;  ///< element of the parameter's part on this rank, row by row
-  std::int64_t count = 0;
-  std::int64_t offset = 0;  ///< from the start of what this rank owns of the unit
-};
 
 /// Where a unit's gradients are added up.
 struct GradientSums {
@@ -35,8 +29,8 @@ enum class StateKind : std::uint8_t { weight, master, m, v };
 
 /// Weights, gradients and optimizer states of one rank, sharded over the data-parallel ranks as the
 /// ZeRO stage says (Rajbhandari et al. 2020, arXiv:1910.02054): 1 the optimizer's, 2 gradients too,
-/// 3 weights too. Units are the pieces that are gathered and reduced; each is padded to a multiple
-/// of the data-parallel ranks, of which rank r owns the r-th part.
+/// 3 weights too. Units are the pieces that are gathered and reduced, each divided as its UnitShard
+/// says.
 ///
 /// With offload the optimizer's states live in host memory, those of all units one after the other
 /// in the order of their first use (OffloadedStates), and a unit is updated just before the next
@@ -80,8 +74,8 @@ class ModelStates {
 
   // --- Setting and reading states, fp32 values of a piece
 
+  /// As the functions of the same names (engine/unit_shard.hpp).
   std::vector<OwnedPiece> owned_pieces(int unit) const;
-  /// Pieces such that those of all ranks together hold every element of the model once.
   std::vector<OwnedPiece> pieces_to_save(int unit) const;
   bool has(StateKind kind) const;
   void read_state(int unit, const OwnedPiece& piece, StateKind kind, float* values);
@@ -93,10 +87,6 @@ class ModelStates {
 
  private:
   struct Unit {
-    std::int64_t shard = 0;   ///< elements that each data-parallel rank owns, padding included
-    std::int64_t owned = 0;   ///< elements that this rank owns, padding included
-    std::int64_t begin = 0;   ///< of the elements that this rank owns
-    std::int64_t end = 0;     ///< of them, without padding
     Buffer weight_memory;     ///< all, or under ZeRO-3 the shard
     Buffer gradient_memory;   ///< all, or under ZeRO-2 and 3 the shard
     Buffer optimizer_memory;  ///< m, v (none for sgd), master (none in fp32); or in host memory
@@ -111,25 +101,10 @@ class ModelStates {
     std::optional<CommunicationStream::Ticket> spreading;  ///< on their way
   };
 
-  /// A buffer for the whole of a unit that is kept in shards.
-  struct Whole {
-    Buffer memory;
-    int unit = -1;  ///< whose values it holds, or is about to hold; -1: none's
-    std::optional<CommunicationStream::Ticket> ticket;  ///< of what is under way in it
-  };
-
-  /// Whole units that come and go: layers take two buffers in turn, one in use while the other is
-  /// filled or drained; every other unit has one of its own.
-  struct Wholes {
-    Whole layers[2];
-    int current = 0;            ///< of the two, the one used last
-    std::vector<Whole> others;  ///< by unit; empty for layers
-  };
-
   bool sharded_weights() const { return zero_stage_ == 3; }
   bool sharded_gradients() const { return zero_stage_ >= 2; }
   bool owns_all() const { return zero_stage_ == 0; }
-  bool is_layer(int unit) const;
+  const UnitShard& shard(int unit) const { return shards_[static_cast<std::size_t>(unit)]; }
   const Unit& state(int unit) const { return states_[static_cast<std::size_t>(unit)]; }
   Unit& state(int unit) { return states_[static_cast<std::size_t>(unit)]; }
 
@@ -140,15 +115,13 @@ class ModelStates {
   /// state_of(kind): where the piece's optimizer states are when it is updated.
   OptimizerPiece update_of(int unit, const OwnedPiece& piece,
                            const std::function<Matrix(StateKind)>& state_of);
-  Wholes make_wholes(DType dtype, DeviceMemory& memory) const;
-  Whole& whole_of(Wholes& wholes, int unit);
   /// [data ranks, shard]: row r belongs to rank r.
   Matrix by_owner(void* data, int unit, DType dtype) const;
   Matrix own_row(const Matrix& whole) const { return rows_of(whole, data_rank_, 1); }
 
-  Whole& gather(int unit);
-  void wait(Whole& whole);
-  void add_reduced(Whole& whole);
+  WholeUnit& gather(int unit);
+  void wait(WholeUnit& whole);
+  void add_reduced(WholeUnit& whole);
   void sum_over_tensor_ranks(int unit, const Matrix& flat);
   void start_reduction(int unit);
   void sum_tied_gradients();
@@ -171,7 +144,6 @@ class ModelStates {
   /// In host memory where it is offloaded: for the time between steps, after complete_update.
   Matrix owned_state(int unit, StateKind kind);
   void read_piece(const Matrix& flat, const OwnedPiece& piece, float* values);
-  std::vector<OwnedPiece> pieces(int unit, std::int64_t begin, std::int64_t end) const;
 
   OptimizerOptions optimizer_;
   int zero_stage_;
@@ -181,6 +153,7 @@ class ModelStates {
   int data_rank_;
   DType dtype_;
   std::vector<ParameterUnit> units_;
+  std::vector<UnitShard> shards_;
   std::vector<Unit> states_;
   std::vector<Matrix> norm_pieces_;  ///< gradients that this rank counts, each once among ranks
   std::unique_ptr<OffloadedStates> offloaded_;
@@ -193,8 +166,8 @@ class ModelStates {
   Workspace& workspace_;
   RankGroups& groups_;
   Buffer scalar_memory_;                                 ///< fp64 [1, 1]
-  Wholes gathered_;                                      ///< ZeRO-3
-  Wholes reduced_;                                       ///< ZeRO-2 and 3
+  std::optional<WholeUnits> gathered_;                   ///< weights: ZeRO-3
+  std::optional<WholeUnits> reduced_;                    ///< gradients: ZeRO-2 and 3
   std::vector<CommunicationStream::Ticket> reductions_;  ///< under way, of unsharded gradients
 };
 

@@ -332,6 +332,21 @@ std::vector<ParameterUnit> parameter_units(const TrainingOptions& options,
   return units;
 }
 
+std::vector<ElementRange> ParameterUnit::gradients_not_products(std::int64_t count) const {
+  std::vector<ElementRange> ranges;
+  std::int64_t kept_from = 0;
+  const auto keep_until = [&](std::int64_t end) {
+    if (end > kept_from) ranges.push_back({kept_from, end - kept_from});
+  };
+  for (const Parameter& parameter : parameters) {
+    if (!gradient_is_product(parameter)) continue;
+    keep_until(parameter.offset);
+    kept_from = parameter.offset + parameter.elements();
+  }
+  keep_until(count);
+  return ranges;
+}
+
 void initial_values(const Parameter& parameter, std::uint64_t seed, float* values) {
   if (parameter.is_norm_weight || parameter.is_bias) {
     std::fill_n(values, parameter.elements(), parameter.is_norm_weight ? 1.0f : 0.0f);

@@ -6,6 +6,7 @@
 
 #include "engine/training_options.hpp"
 #include "layout/rank_mapping.hpp"
+#include "tensor/device_queue.hpp"
 #include "tensor/kernels.hpp"
 
 namespace kumihimo {
@@ -70,6 +71,8 @@ struct ParameterUnit {
   bool gradient_is_product(const Parameter& parameter) const {
     return (kind == UnitKind::layer || kind == UnitKind::head) && parameter.decays();
   }
+  /// Of the first `count` elements of flat gradients, those that no such product overwrites.
+  std::vector<ElementRange> gradients_not_products(std::int64_t count) const;
 };
 
 /// The units of this rank, by virtual stage and within it in forward order.

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "engine/model_states.hpp"
+#include "engine/unit_shard.hpp"
 #include "saved_state/safetensors.hpp"
 
 namespace kumihimo {
