@@ -66,52 +66,76 @@ const Fp8Tensor& LinearProducts::tensor(LinearId id, Fp8Operand operand) const {
   return tensors_[index_of(id, operand)];
 }
 
-Matrix LinearProducts::cast(LinearId id, Operand& operand, Transpose stored) {
-  const std::size_t index = index_of(id, operand.kind);
+Matrix LinearProducts::cast(LinearId id, Fp8Operand kind, const Matrix& values,
+                            const Fp8Codes& codes) {
+  const std::size_t index = index_of(id, kind);
   const auto row = static_cast<std::int64_t>(index);
-  const DType format = format_of(operand.kind);
   const Fp8Cast cast{rows_of(scales(), row, 1), cols_of(step_maxima(), row, 1),
                      rows_of(counts(), row, 1)};
-  const Matrix x = operand.values;
   const bool delayed = options_.scaling == Fp8Scaling::delayed && tensors_[index].has_scale;
-  if (!delayed) kernels_.fp8_scales(x, format, cast.scales);
-  const bool turned = stored != operand.transpose;
-  operand.values =
-      turned ? workspace_.take(x.cols, x.rows, format) : workspace_.take(x.rows, x.cols, format);
-  operand.transpose = stored;
-  kernels_.cast_to_fp8(x, turned ? Transpose::yes : Transpose::no, cast, operand.values);
+  if (!delayed) kernels_.fp8_scales(values, format_of(kind), cast.scales);
+  kernels_.cast_to_fp8(values, cast, codes);
   return cols_of(cast.scales, 1, 1);
 }
 
-void LinearProducts::multiply(LinearId id, Operand a, Operand b, const Matrix& c,
+LinearProducts::Operand LinearProducts::prepared(LinearId id, Fp8Operand kind, const Matrix& values,
+                                                 Transpose transpose, Transpose along_rows) {
+  if (!in_fp8(id)) return {values, transpose};
+  const bool turned = kernels_.sums_fp8_along_rows() && transpose != along_rows;
+  const DType format = format_of(kind);
+  const Matrix codes = turned ? workspace_.take(values.cols, values.rows, format)
+                              : workspace_.take(values.rows, values.cols, format);
+  const Matrix inverse_scale =
+      cast(id, kind, values, turned ? Fp8Codes{.transposed = codes} : Fp8Codes{.straight = codes});
+  return {codes, turned ? along_rows : transpose, inverse_scale};
+}
+
+OutputGradient LinearProducts::output_gradient(LinearId id, const Matrix& d_y, GradientOf wanted) {
+  if (!in_fp8(id)) return {d_y};
+  const bool turned = kernels_.sums_fp8_along_rows() && wanted != GradientOf::input;
+  const DType format = format_of(Fp8Operand::output_gradient);
+  OutputGradient result;
+  if (turned) result.transposed = workspace_.take(d_y.cols, d_y.rows, format);
+  if (!turned || wanted == GradientOf::both) {
+    result.values = workspace_.take(d_y.rows, d_y.cols, format);
+  }
+  result.inverse_scale =
+      cast(id, Fp8Operand::output_gradient, d_y, {result.values, result.transposed});
+  return result;
+}
+
+void LinearProducts::multiply(const Operand& a, const Operand& b, const Matrix& c,
                               Accumulate accumulate, const Matrix& bias) {
-  const Workspace::Scope scope(workspace_);
   ProductEpilogue epilogue;
   epilogue.bias = bias;
-  if (in_fp8(id)) {
-    const bool along_rows = kernels_.sums_fp8_along_rows();
-    epilogue.scale_a = cast(id, a, along_rows ? Transpose::no : a.transpose);
-    epilogue.scale_b = cast(id, b, along_rows ? Transpose::yes : b.transpose);
-  }
+  epilogue.scale_a = a.inverse_scale;
+  epilogue.scale_b = b.inverse_scale;
   kernels_.matmul(a.values, a.transpose, b.values, b.transpose, c, accumulate, epilogue);
 }
 
 void LinearProducts::forward(LinearId id, const Matrix& x, const Matrix& w, const Matrix& bias,
                              const Matrix& y) {
-  multiply(id, {Fp8Operand::input, x, Transpose::no}, {Fp8Operand::weight, w, Transpose::yes}, y,
-           Accumulate::no, bias);
+  const Workspace::Scope scope(workspace_);
+  const Operand a = prepared(id, Fp8Operand::input, x, Transpose::no, Transpose::no);
+  const Operand b = prepared(id, Fp8Operand::weight, w, Transpose::yes, Transpose::yes);
+  multiply(a, b, y, Accumulate::no, bias);
 }
 
-void LinearProducts::input_gradient(LinearId id, const Matrix& d_y, const Matrix& w,
+void LinearProducts::input_gradient(LinearId id, const OutputGradient& d_y, const Matrix& w,
                                     const Matrix& d_x) {
-  multiply(id, {Fp8Operand::output_gradient, d_y, Transpose::no},
-           {Fp8Operand::weight, w, Transpose::no}, d_x, Accumulate::no);
+  const Workspace::Scope scope(workspace_);
+  const Operand b = prepared(id, Fp8Operand::weight, w, Transpose::no, Transpose::yes);
+  multiply({d_y.values, Transpose::no, d_y.inverse_scale}, b, d_x, Accumulate::no);
 }
 
-void LinearProducts::weight_gradient(LinearId id, const Matrix& d_y, const Matrix& x,
+void LinearProducts::weight_gradient(LinearId id, const OutputGradient& d_y, const Matrix& x,
                                      const Matrix& d_w, Accumulate accumulate) {
-  multiply(id, {Fp8Operand::output_gradient, d_y, Transpose::yes},
-           {Fp8Operand::input, x, Transpose::no}, d_w, accumulate);
+  const Workspace::Scope scope(workspace_);
+  const Operand a = d_y.transposed.empty()
+                        ? Operand{d_y.values, Transpose::yes, d_y.inverse_scale}
+                        : Operand{d_y.transposed, Transpose::no, d_y.inverse_scale};
+  const Operand b = prepared(id, Fp8Operand::input, x, Transpose::no, Transpose::yes);
+  multiply(a, b, d_w, accumulate);
 }
 
 void LinearProducts::set_scale(std::size_t index) {

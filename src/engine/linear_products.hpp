@@ -39,6 +39,17 @@ struct LinearId {
   LinearRole role = LinearRole::qkv;
 };
 
+/// The products that read the gradient of a layer's output.
+enum class GradientOf : std::uint8_t { input, weight, both };
+
+/// The gradient of a layer's output, [tokens, out], as those products read it: itself, or cast once
+/// for all of them.
+struct OutputGradient {
+  Matrix values;         ///< [tokens, out]
+  Matrix transposed;     ///< [out, tokens], for the weight's where sums run along rows; else empty
+  Matrix inverse_scale;  ///< of fp8
+};
+
 /// The products of linear layers, [tokens, in] x [out, in], in the layout's precision. fp8:
 /// operands are scaled and cast, x and w to E4M3, the gradient of y to E5M2; the product of the
 /// scales is taken out of the fp32 sum. A tensor's scale does not change within a step under
@@ -54,10 +65,12 @@ class LinearProducts {
 
   /// y = x w^T + bias, which may be empty
   void forward(LinearId id, const Matrix& x, const Matrix& w, const Matrix& bias, const Matrix& y);
+  /// d_y for the products that `wanted` names. What is cast is in the caller's workspace scope.
+  OutputGradient output_gradient(LinearId id, const Matrix& d_y, GradientOf wanted);
   /// d_x = d_y w
-  void input_gradient(LinearId id, const Matrix& d_y, const Matrix& w, const Matrix& d_x);
+  void input_gradient(LinearId id, const OutputGradient& d_y, const Matrix& w, const Matrix& d_x);
   /// d_w = d_y^T x (+ d_w if accumulated), fp32
-  void weight_gradient(LinearId id, const Matrix& d_y, const Matrix& x, const Matrix& d_w,
+  void weight_gradient(LinearId id, const OutputGradient& d_y, const Matrix& x, const Matrix& d_w,
                        Accumulate accumulate);
 
   bool uses_fp8() const { return precision_ == Precision::fp8; }
@@ -75,16 +88,21 @@ class LinearProducts {
   void set_histories(const std::vector<float>& histories);
 
  private:
+  /// A tensor as a product reads it.
   struct Operand {
-    Fp8Operand kind;
     Matrix values;
-    Transpose transpose;
+    Transpose transpose = Transpose::no;
+    Matrix inverse_scale;  ///< of fp8
   };
+  /// The input or the weight, cast where the layer's products are fp8. `along_rows`: how rows run
+  /// where the product's sum runs along them.
+  Operand prepared(LinearId id, Fp8Operand kind, const Matrix& values, Transpose transpose,
+                   Transpose along_rows);
   /// c = op(a) op(b), + bias or accumulated
-  void multiply(LinearId id, Operand a, Operand b, const Matrix& c, Accumulate accumulate,
+  void multiply(const Operand& a, const Operand& b, const Matrix& c, Accumulate accumulate,
                 const Matrix& bias = {});
-  /// Makes it fp8. `stored`: how its rows shall run. Returns its inverse scale.
-  Matrix cast(LinearId id, Operand& operand, Transpose stored);
+  /// Returns the inverse scale.
+  Matrix cast(LinearId id, Fp8Operand kind, const Matrix& values, const Fp8Codes& codes);
   std::size_t index_of(LinearId id, Fp8Operand operand) const;
   bool in_fp8(LinearId id) const;
   void set_scale(std::size_t index);

@@ -150,10 +150,9 @@ class MeasuredKernels final : public Kernels {
     const StepRecorder::Span span(recorder_, Activity::elementwise);
     kernels_->fp8_scales(x, format, scales);
   }
-  void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
-                   const Matrix& out) override {
+  void cast_to_fp8(const Matrix& x, const Fp8Cast& cast, const Fp8Codes& codes) override {
     const StepRecorder::Span span(recorder_, Activity::elementwise);
-    kernels_->cast_to_fp8(x, transpose, cast, out);
+    kernels_->cast_to_fp8(x, cast, codes);
   }
   bool sums_fp8_along_rows() const override { return kernels_->sums_fp8_along_rows(); }
 

@@ -103,10 +103,7 @@ void TransformerLayer::recompute(const LayerParameters& weights,
 
 // --- Backward
 
-void TransformerLayer::weight_gradient(LinearRole role, const Matrix& d_y, const Matrix& x,
-                                       const Matrix& d_weight, const Matrix& d_bias,
-                                       Accumulate accumulate) const {
-  products_.weight_gradient(id(role), d_y, x, d_weight, accumulate);
+void TransformerLayer::add_bias_gradient(const Matrix& d_y, const Matrix& d_bias) const {
   if (!d_bias.empty()) kernels_.bias_backward(d_y, d_bias);
 }
 
@@ -119,6 +116,14 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
     const TensorSize size = size_of(shape_, tensor);
     return workspace_.take(size.rows, size.cols, size.dtype);
   };
+  const auto output_gradient = [&](LinearRole role, const Matrix& d_y) {
+    return products_.output_gradient(id(role), d_y,
+                                     with_weights ? GradientOf::both : GradientOf::input);
+  };
+  const auto add_weight_gradient = [&](LinearRole role, const OutputGradient& d_y, const Matrix& x,
+                                       const Matrix& d_weight) {
+    products_.weight_gradient(id(role), d_y, x, d_weight, gradients.products);
+  };
 
   // MLP. The biases of row-parallel products see each token once: on the rank that holds it.
   const Matrix d_middle = pending_or_temporary(Pending::middle);
@@ -130,11 +135,11 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
       const Workspace::Scope inner(workspace_);
       const Matrix d_down = tensor_.gathered(d_output);
       const Matrix d_activated = workspace_.take(shape_.tokens, shape_.ffn_hidden, shape_.dtype);
-      products_.input_gradient(id(LinearRole::down), d_down, weights.down, d_activated);
-      if (!gradients.down_bias.empty()) kernels_.bias_backward(d_output, gradients.down_bias);
+      const OutputGradient d_y = output_gradient(LinearRole::down, d_down);
+      products_.input_gradient(id(LinearRole::down), d_y, weights.down, d_activated);
+      add_bias_gradient(d_output, gradients.down_bias);
       if (with_weights) {
-        weight_gradient(LinearRole::down, d_down, saved[Saved::activated], gradients.down, {},
-                        gradients.products);
+        add_weight_gradient(LinearRole::down, d_y, saved[Saved::activated], gradients.down);
       } else {
         kernels_.copy(d_output, saved[Pending::output]);
       }
@@ -144,11 +149,15 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
         kernels_.gelu_backward(saved[Saved::up], d_activated, d_up);
       }
     }
-    products_.input_gradient(id(LinearRole::up), d_up, weights.up, d_normed);
-    if (with_weights) {
+    {
       const Workspace::Scope inner(workspace_);
-      weight_gradient(LinearRole::up, d_up, tensor_.gathered(saved[Saved::normed_middle]),
-                      gradients.up, gradients.up_bias, gradients.products);
+      const OutputGradient d_y = output_gradient(LinearRole::up, d_up);
+      products_.input_gradient(id(LinearRole::up), d_y, weights.up, d_normed);
+      if (with_weights) {
+        add_weight_gradient(LinearRole::up, d_y, tensor_.gathered(saved[Saved::normed_middle]),
+                            gradients.up);
+        add_bias_gradient(d_up, gradients.up_bias);
+      }
     }
     kernels_.norm_backward(shape_.norm, saved[Saved::middle], weights.mlp_norm, saved.mlp_norm(),
                            tensor_.reduced(d_normed), d_output, d_middle, gradients.mlp_norm,
@@ -162,11 +171,15 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
     const Workspace::Scope inner(workspace_);
     const Matrix d_sum = tensor_.gathered(d_middle);
     const Matrix d_attention = workspace_.take(shape_.tokens, shape_.query_width(), shape_.dtype);
-    products_.input_gradient(id(LinearRole::output), d_sum, weights.output, d_attention);
-    if (!gradients.output_bias.empty()) kernels_.bias_backward(d_middle, gradients.output_bias);
-    if (with_weights) {
-      weight_gradient(LinearRole::output, d_sum, saved[Saved::attention_output], gradients.output,
-                      {}, gradients.products);
+    {
+      const Workspace::Scope products(workspace_);
+      const OutputGradient d_y = output_gradient(LinearRole::output, d_sum);
+      products_.input_gradient(id(LinearRole::output), d_y, weights.output, d_attention);
+      add_bias_gradient(d_middle, gradients.output_bias);
+      if (with_weights) {
+        add_weight_gradient(LinearRole::output, d_y, saved[Saved::attention_output],
+                            gradients.output);
+      }
     }
     const Matrix& qkv = saved[Saved::qkv];
     kernels_.attention_backward(shape_.attention_shape(), queries(qkv), keys(qkv), values(qkv),
@@ -174,11 +187,15 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
                                 queries(d_qkv), keys(d_qkv), values(d_qkv));
   }
   rotate(d_qkv, true);
-  products_.input_gradient(id(LinearRole::qkv), d_qkv, weights.qkv, d_normed);
-  if (with_weights) {
+  {
     const Workspace::Scope inner(workspace_);
-    weight_gradient(LinearRole::qkv, d_qkv, tensor_.gathered(saved[Saved::normed_input]),
-                    gradients.qkv, gradients.qkv_bias, gradients.products);
+    const OutputGradient d_y = output_gradient(LinearRole::qkv, d_qkv);
+    products_.input_gradient(id(LinearRole::qkv), d_y, weights.qkv, d_normed);
+    if (with_weights) {
+      add_weight_gradient(LinearRole::qkv, d_y, tensor_.gathered(saved[Saved::normed_input]),
+                          gradients.qkv);
+      add_bias_gradient(d_qkv, gradients.qkv_bias);
+    }
   }
   kernels_.norm_backward(shape_.norm, saved[Saved::input], weights.attention_norm,
                          saved.attention_norm(), tensor_.reduced(d_normed), d_middle, d_input,
@@ -190,7 +207,10 @@ void TransformerLayer::backward_weights(const LayerActivations& saved,
   const auto add = [&](LinearRole role, const Matrix& d_y, const Matrix& x, const Matrix& d_weight,
                        const Matrix& d_bias) {
     const Workspace::Scope scope(workspace_);
-    weight_gradient(role, d_y, x, d_weight, d_bias, gradients.products);
+    products_.weight_gradient(id(role),
+                              products_.output_gradient(id(role), d_y, GradientOf::weight), x,
+                              d_weight, gradients.products);
+    add_bias_gradient(d_y, d_bias);
   };
   // The order of backward(): sums over a layer's products do not depend on it, traces read better.
   const Workspace::Scope scope(workspace_);

@@ -47,9 +47,7 @@ class TransformerLayer {
   void attention(const LayerActivations& saved) const;
   void rotate(const Matrix& qkv, bool inverse) const;
   LinearId id(LinearRole role) const { return {layer_, role}; }
-
-  void weight_gradient(LinearRole role, const Matrix& d_y, const Matrix& x, const Matrix& d_weight,
-                       const Matrix& d_bias, Accumulate accumulate) const;
+  void add_bias_gradient(const Matrix& d_y, const Matrix& d_bias) const;
 
   const ShardShape& shape_;
   int layer_;  ///< of this rank

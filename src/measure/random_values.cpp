@@ -36,7 +36,7 @@ void fill_at_random(Kernels& kernels, Workspace& workspace, const Matrix& x) {
     kernels.fill(cast.scales, 1);
     kernels.fill(cast.maximum, 0);
     kernels.fill(cast.counts, 0);
-    kernels.cast_to_fp8(all, Transpose::no, cast, flat);
+    kernels.cast_to_fp8(all, cast, {.straight = flat});
   } else {
     kernels.copy(all, flat);
   }

@@ -17,11 +17,19 @@ inline void check_scales(const Matrix& scales) {
   KUMIHIMO_CHECK(has_shape(scales, 1, 2) && scales.dtype == DType::fp32);
 }
 
+/// That of a cast's codes.
+inline DType dtype_of(const Fp8Codes& codes) {
+  return is_fp8(codes.straight.dtype) ? codes.straight.dtype : codes.transposed.dtype;
+}
+
 /// The arguments of Kernels::cast_to_fp8.
-inline void check_cast(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
-                       const Matrix& out) {
-  KUMIHIMO_CHECK(is_fp8(out.dtype));
-  KUMIHIMO_CHECK(transpose == Transpose::yes ? has_shape(out, x.cols, x.rows) : same_shape(x, out));
+inline void check_cast(const Matrix& x, const Fp8Cast& cast, const Fp8Codes& codes) {
+  const DType dtype = dtype_of(codes);
+  KUMIHIMO_CHECK(is_fp8(dtype));
+  if (!codes.straight.empty()) KUMIHIMO_CHECK(same_shape(x, codes.straight));
+  if (!codes.transposed.empty()) {
+    KUMIHIMO_CHECK(has_shape(codes.transposed, x.cols, x.rows) && codes.transposed.dtype == dtype);
+  }
   check_scales(cast.scales);
   KUMIHIMO_CHECK(has_shape(cast.maximum, 1, 1) && cast.maximum.dtype == DType::fp32);
   KUMIHIMO_CHECK(has_shape(cast.counts, 1, 3) && cast.counts.dtype == DType::fp64);

@@ -80,6 +80,12 @@ struct Fp8Cast {
                    ///< format's largest number, saturated), that underflowed (zero, but not before)
 };
 
+/// Where the codes of a cast go, fp8: as the tensor lies, transposed, or both; empty: not wanted.
+struct Fp8Codes {
+  Matrix straight;    ///< [rows, cols]
+  Matrix transposed;  ///< [cols, rows]
+};
+
 /// One update of AdamW with decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101):
 ///   g *= gradient_scale;  m = beta1 m + (1-beta1) g;  v = beta2 v + (1-beta2) g^2
 ///   w = w (1 - learning_rate weight_decay)
@@ -248,10 +254,9 @@ class Kernels {
   /// power of two at which it does not overflow `format`, and its inverse; 1 and 1 where it is 0,
   /// infinite or NaN. See fp8_scale (tensor/float_formats.hpp).
   virtual void fp8_scales(const Matrix& x, DType format, const Matrix& scales) = 0;
-  /// out (fp8) = op(x) times the scale, rounded to nearest even and saturated at the format's
-  /// largest number. Adds to the maximum and the counts of `cast`, of x before it is scaled.
-  virtual void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
-                           const Matrix& out) = 0;
+  /// codes = x times the scale, rounded to nearest even and saturated at the format's largest
+  /// number. Adds to the maximum and the counts of `cast`, of x before it is scaled, once.
+  virtual void cast_to_fp8(const Matrix& x, const Fp8Cast& cast, const Fp8Codes& codes) = 0;
   /// Whether products are fastest of fp8 operands whose rows run along what is summed over: a not
   /// transposed, b transposed. matmul takes every order.
   virtual bool sums_fp8_along_rows() const = 0;

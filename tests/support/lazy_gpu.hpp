@@ -166,9 +166,8 @@ class LazyKernels : public Kernels {
   void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override {
     later([=, this] { kernels_->fp8_scales(x, format, scales); });
   }
-  void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
-                   const Matrix& out) override {
-    later([=, this] { kernels_->cast_to_fp8(x, transpose, cast, out); });
+  void cast_to_fp8(const Matrix& x, const Fp8Cast& cast, const Fp8Codes& codes) override {
+    later([=, this] { kernels_->cast_to_fp8(x, cast, codes); });
   }
   bool sums_fp8_along_rows() const override { return kernels_->sums_fp8_along_rows(); }
 

@@ -237,12 +237,12 @@ class MirroredKernels final : public Kernels {
   void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override {
     run({x, scales}, [&](const Mirror& on) { kernels_->fp8_scales(on(x), format, on(scales)); });
   }
-  void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
-                   const Matrix& out) override {
-    run({x, cast.scales, cast.maximum, cast.counts, out}, [&](const Mirror& on) {
-      kernels_->cast_to_fp8(on(x), transpose, {on(cast.scales), on(cast.maximum), on(cast.counts)},
-                            on(out));
-    });
+  void cast_to_fp8(const Matrix& x, const Fp8Cast& cast, const Fp8Codes& codes) override {
+    run({x, cast.scales, cast.maximum, cast.counts, codes.straight, codes.transposed},
+        [&](const Mirror& on) {
+          kernels_->cast_to_fp8(on(x), {on(cast.scales), on(cast.maximum), on(cast.counts)},
+                                {on(codes.straight), on(codes.transposed)});
+        });
   }
   bool sums_fp8_along_rows() const override { return kernels_->sums_fp8_along_rows(); }
 

@@ -195,13 +195,12 @@ void CpuKernels::fp8_scales(const Matrix& x, DType format, const Matrix& scales)
   values[1] = 1 / values[0];
 }
 
-void CpuKernels::cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
-                             const Matrix& out) {
+void CpuKernels::cast_to_fp8(const Matrix& x, const Fp8Cast& cast, const Fp8Codes& codes) {
   KUMIHIMO_CHECK(x.dtype == DType::fp32 || x.dtype == DType::bf16);
-  check_cast(x, transpose, cast, out);
+  check_cast(x, cast, codes);
   const Workspace::Scope scope(workspace_);
-  const bool turned = transpose == Transpose::yes;
-  const Matrix codes = turned ? workspace_.take(x.rows, x.cols, out.dtype) : out;
+  const Matrix straight =
+      codes.straight.empty() ? workspace_.take(x.rows, x.cols, dtype_of(codes)) : codes.straight;
   const float scale = *static_cast<const float*>(cast.scales.data);
   auto& maximum = *static_cast<float*>(cast.maximum.data);
   std::atomic<std::uint32_t> largest = std::bit_cast<std::uint32_t>(maximum) & 0x7fff'ffff;
@@ -213,8 +212,8 @@ void CpuKernels::cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast
         overflowed += report.overflowed;
         underflowed += report.underflowed;
       },
-      x, codes);
-  if (turned) transpose_bytes(codes, out);
+      x, straight);
+  if (!codes.transposed.empty()) transpose_bytes(straight, codes.transposed);
   maximum = std::bit_cast<float>(largest.load());
   auto* const counts = static_cast<double*>(cast.counts.data);
   counts[0] += static_cast<double>(x.elements());

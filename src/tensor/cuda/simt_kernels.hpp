@@ -98,8 +98,7 @@ class SimtKernels : public Kernels {
 
   // fp8.cu
   void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override;
-  void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
-                   const Matrix& out) override;
+  void cast_to_fp8(const Matrix& x, const Fp8Cast& cast, const Fp8Codes& codes) override;
 
  protected:
   /// The workspace's memory is the GPU's. Both outlive the kernels.

@@ -29,11 +29,9 @@ void ReferenceKernels::fp8_scales(const Matrix& x, DType format, const Matrix& s
   write(scales, 0, 1, 1 / scale);
 }
 
-void ReferenceKernels::cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
-                                   const Matrix& out) {
-  const bool turned = transpose == Transpose::yes;
-  check_cast(x, transpose, cast, out);
-  const Fp8Format& format = fp8_format_of(out.dtype);
+void ReferenceKernels::cast_to_fp8(const Matrix& x, const Fp8Cast& cast, const Fp8Codes& codes) {
+  check_cast(x, cast, codes);
+  const Fp8Format& format = fp8_format_of(dtype_of(codes));
   const auto scale = static_cast<float>(read(cast.scales, 0, 0));
   double maximum = read(cast.maximum, 0, 0);
   std::int64_t overflowed = 0, underflowed = 0;
@@ -43,10 +41,17 @@ void ReferenceKernels::cast_to_fp8(const Matrix& x, Transpose transpose, const F
       maximum = larger(maximum, std::abs(before));
       // In fp32, as everywhere: the product decides which way a tie goes.
       const float value = static_cast<float>(before) * scale;
-      const std::int64_t out_row = turned ? col : row, out_col = turned ? row : col;
-      write(out, out_row, out_col, value);
+      double after = 0;
+      if (!codes.straight.empty()) {
+        write(codes.straight, row, col, value);
+        after = read(codes.straight, row, col);
+      }
+      if (!codes.transposed.empty()) {
+        write(codes.transposed, col, row, value);
+        after = read(codes.transposed, col, row);
+      }
       if (std::abs(value) > format.largest) ++overflowed;
-      if (before != 0 && read(out, out_row, out_col) == 0) ++underflowed;
+      if (before != 0 && after == 0) ++underflowed;
     }
   }
   write(cast.maximum, 0, 0, maximum);

@@ -85,8 +85,7 @@ class ReferenceKernels final : public Kernels {
 
   // fp8.cpp
   void fp8_scales(const Matrix& x, DType format, const Matrix& scales) override;
-  void cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
-                   const Matrix& out) override;
+  void cast_to_fp8(const Matrix& x, const Fp8Cast& cast, const Fp8Codes& codes) override;
   bool sums_fp8_along_rows() const override { return false; }
 
  private:

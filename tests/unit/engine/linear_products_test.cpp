@@ -10,6 +10,7 @@ namespace kumihimo {
 namespace {
 
 using testing::HostMatrix;
+using testing::same_values;
 
 constexpr LinearId first{0, LinearRole::qkv};
 
@@ -132,9 +133,15 @@ TEST_F(Fp8Products, GradientsUseTheirOwnFormat) {
   LinearProducts current = products({.scaling = Fp8Scaling::current});
   y.set(0, 0, 1);
   y.set(0, 1, 1.125);  // E5M2 has 1 and 1.25: a tie, to even
-  current.input_gradient(first, y.view(), w.view(), x.view());
-  EXPECT_EQ(x.at(0, 0), 2);
+  const Workspace::Scope scope(workspace);
+  const OutputGradient d_y = current.output_gradient(first, y, GradientOf::both);
+  HostMatrix d_x(1, 4), d_w(2, 4);
+  current.input_gradient(first, d_y, w, d_x);
+  EXPECT_EQ(d_x.at(0, 0), 2);
+  current.weight_gradient(first, d_y, x, d_w, Accumulate::no);
+  EXPECT_TRUE(same_values(d_w, HostMatrix{{1, 1, 1, 1}, {1, 1, 1, 1}}));
   current.end_step();
+  // Both products read one cast.
   EXPECT_EQ(current.tensor(first, Fp8Operand::output_gradient).last_counts.elements, 2);
   EXPECT_EQ(current.tensor(first, Fp8Operand::weight).last_counts.elements, 8);
 }

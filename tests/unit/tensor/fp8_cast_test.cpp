@@ -20,8 +20,8 @@ using Counts = std::array<double, 3>;
 TEST_P(Fp8Cast, TheLargestMagnitudeSeesSignsGapsAndNaN) {
   const CastMemory memory;
   const auto cast = [&](const HostMatrix& x) {
-    kernels.cast_to_fp8(x, Transpose::no, memory.cast(),
-                        HostMatrix(x.rows(), x.cols(), DType::fp8_e4m3));
+    kernels.cast_to_fp8(x, memory.cast(),
+                        {.straight = HostMatrix(x.rows(), x.cols(), DType::fp8_e4m3)});
     return memory.maximum.at(0, 0);
   };
   Random random(22);
@@ -44,12 +44,12 @@ TEST_P(Fp8Cast, ScalesRoundsSaturatesAndCounts) {
   const HostMatrix x{{0.5, 1.0625 / 2, 225, -1000, 0x1p-12, 0}};
   const HostMatrix out(1, 6, DType::fp8_e4m3);
   const CastMemory memory(2);
-  kernels.cast_to_fp8(x, Transpose::no, memory.cast(), out);
+  kernels.cast_to_fp8(x, memory.cast(), {.straight = out});
   EXPECT_TRUE(same_values(out, HostMatrix{{1, 1, 448, -448, 0, 0}}));
   // 450 and -2000 overflow; 2^-11 underflows: the smallest is 2^-9; 0 was 0 before.
   EXPECT_EQ(memory.seen(), (Counts{6, 2, 1}));
   EXPECT_EQ(memory.maximum.at(0, 0), 1000);
-  kernels.cast_to_fp8(x, Transpose::no, memory.cast(), out);
+  kernels.cast_to_fp8(x, memory.cast(), {.straight = out});
   EXPECT_EQ(memory.seen(), (Counts{12, 4, 2})) << "added to what was seen before";
 }
 
@@ -57,7 +57,7 @@ TEST_P(Fp8Cast, E5m2ReachesFarther) {
   const HostMatrix x({{50000, 57344, 60000, 0x1p-16, 0x1p-18, -0x1p-17}}, DType::fp32);
   const HostMatrix out(1, 6, DType::fp8_e5m2);
   const CastMemory memory;
-  kernels.cast_to_fp8(x, Transpose::no, memory.cast(), out);
+  kernels.cast_to_fp8(x, memory.cast(), {.straight = out});
   // 49,152 and 57,344 are neighbours; -2^-17 is a tie between 0 and the smallest.
   EXPECT_TRUE(same_values(out, HostMatrix{{49152, 57344, 57344, 0x1p-16, 0, 0}}));
   EXPECT_EQ(memory.seen(), (Counts{6, 1, 2}));
@@ -67,7 +67,7 @@ TEST_P(Fp8Cast, KeepsNaNAndCountsItAsNeither) {
   for (const DType dtype : {DType::fp8_e4m3, DType::fp8_e5m2}) {
     const HostMatrix out(1, 2, dtype);
     const CastMemory memory;
-    kernels.cast_to_fp8(HostMatrix{{not_a_number, 1}}, Transpose::no, memory.cast(), out);
+    kernels.cast_to_fp8(HostMatrix{{not_a_number, 1}}, memory.cast(), {.straight = out});
     EXPECT_TRUE(std::isnan(out.at(0, 0)));
     EXPECT_EQ(memory.seen(), (Counts{2, 0, 0}));
   }
@@ -79,13 +79,13 @@ TEST_P(Fp8Cast, EveryValueOfBf16BecomesItsNearestCode) {
     auto* codes = static_cast<std::uint16_t*>(x.view().data);
     for (int code = 0; code < 65536; ++code) codes[code] = static_cast<std::uint16_t>(code);
     const HostMatrix out(256, 256, dtype);
-    kernels.cast_to_fp8(x, Transpose::no, CastMemory().cast(), out);
+    kernels.cast_to_fp8(x, CastMemory().cast(), {.straight = out});
     EXPECT_TRUE(same_values(out, converted(x, dtype)));
   }
 }
 
 /// Within a tile, over its edges, over several of them; rows for 16 bytes and others, with gaps.
-TEST_P(Fp8Cast, TransposedItIsTheTransposeOfTheCast) {
+TEST_P(Fp8Cast, TransposedAndInBothOrdersItIsTheSameCast) {
   struct Shape {
     std::int64_t rows, cols, x_gap, out_gap;
   };
@@ -100,18 +100,27 @@ TEST_P(Fp8Cast, TransposedItIsTheTransposeOfTheCast) {
                      << rows << " x " << cols << " " << to_string(from) << " to " << to_string(to));
         HostMatrix x = random_matrix(random, rows, cols, from, 600, cols + x_gap);
         if (rows > 1) x.set(rows - 1, cols - 1, 0x1p-20);
-        const HostMatrix out(cols, rows, to, rows + out_gap), straight(rows, cols, to);
-        const CastMemory memory, expected;
-        kernels.cast_to_fp8(x, Transpose::yes, memory.cast(), out);
-        kernels.cast_to_fp8(x, Transpose::no, expected.cast(), straight);
-        for (std::int64_t row = 0; row < rows; ++row) {
-          for (std::int64_t col = 0; col < cols; ++col) {
-            ASSERT_EQ(out.at(col, row), straight.at(row, col)) << row << ", " << col;
+        const HostMatrix expected(rows, cols, to);
+        const CastMemory expected_memory;
+        kernels.cast_to_fp8(x, expected_memory.cast(), {.straight = expected});
+        for (const bool both : {false, true}) {
+          const HostMatrix straight(rows, cols, to, cols + out_gap);
+          const HostMatrix transposed(cols, rows, to, rows + out_gap);
+          const CastMemory memory;
+          Fp8Codes codes{.transposed = transposed};
+          if (both) codes.straight = straight;
+          kernels.cast_to_fp8(x, memory.cast(), codes);
+          if (both) EXPECT_TRUE(same_values(straight, expected));
+          for (std::int64_t row = 0; row < rows; ++row) {
+            for (std::int64_t col = 0; col < cols; ++col) {
+              ASSERT_EQ(transposed.at(col, row), expected.at(row, col)) << row << ", " << col;
+            }
           }
+          EXPECT_TRUE(straight.gaps_are_untouched());
+          EXPECT_TRUE(transposed.gaps_are_untouched());
+          EXPECT_EQ(memory.seen(), expected_memory.seen()) << "each element once";
+          EXPECT_EQ(memory.maximum.at(0, 0), expected_memory.maximum.at(0, 0));
         }
-        EXPECT_TRUE(out.gaps_are_untouched());
-        EXPECT_EQ(memory.seen(), expected.seen());
-        EXPECT_EQ(memory.maximum.at(0, 0), expected.maximum.at(0, 0));
       }
     }
   }

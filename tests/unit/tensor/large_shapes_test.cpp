@@ -202,9 +202,14 @@ TEST_P(LargeShapes, Elementwise) {
         by.sum_of_squares(std::vector<Matrix>{dense}, results.back());
         const CastMemory memory(0x1p-9);
         results.emplace_back(shape.rows, shape.cols, DType::fp8_e4m3, shape.cols + shape.gap);
-        by.cast_to_fp8(a, Transpose::no, memory.cast(), results.back());
+        by.cast_to_fp8(a, memory.cast(), {.straight = results.back()});
         results.emplace_back(shape.cols, shape.rows, DType::fp8_e4m3, shape.rows + shape.gap);
-        by.cast_to_fp8(a, Transpose::yes, memory.cast(), results.back());
+        by.cast_to_fp8(a, memory.cast(), {.transposed = results.back()});
+        HostMatrix straight(shape.rows, shape.cols, DType::fp8_e5m2, shape.cols + shape.gap);
+        HostMatrix transposed(shape.cols, shape.rows, DType::fp8_e5m2, shape.rows + shape.gap);
+        by.cast_to_fp8(a, memory.cast(), {.straight = straight, .transposed = transposed});
+        results.push_back(straight);
+        results.push_back(transposed);
         by.fp8_scales(a, DType::fp8_e5m2, memory.scales);
         for (const HostMatrix* seen : {&memory.scales, &memory.maximum, &memory.counts}) {
           results.push_back(*seen);

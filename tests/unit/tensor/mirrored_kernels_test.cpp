@@ -50,7 +50,7 @@ TEST_F(Mirrored, ValuesAndEmptyMatricesPass) {
   EXPECT_NEAR(y.at(0, 0), 2 / 5.0, 1e-6);  // (1 + 49) / 2 = 5^2
   EXPECT_NE(d_weight.at(0, 0), 0);
   const CastMemory cast;
-  kernels.cast_to_fp8(x, Transpose::no, cast.cast(), HostMatrix(2, 2, DType::fp8_e4m3));
+  kernels.cast_to_fp8(x, cast.cast(), {.straight = HostMatrix(2, 2, DType::fp8_e4m3)});
   EXPECT_EQ(cast.maximum.at(0, 0), 7);
   const HostMatrix product(2, 2);
   kernels.matmul(x, Transpose::no, x, Transpose::yes, product, Accumulate::no, {.bias = weight});

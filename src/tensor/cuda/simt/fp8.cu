@@ -154,13 +154,27 @@ constexpr int tile_rows = 128, tile_cols = 64;
 constexpr int rows_a_word = 4, rows_a_store = 16;
 constexpr int tile_pitch = tile_rows / rows_a_word + 1;
 
-/// out becomes x^T. Tiles are numbered in one dimension. `aligned`: rows of x for 16 bytes of its
-/// elements, of out for 16 codes.
-template <bool aligned, bool e4m3, class T>
+/// A row's codes of a vector's columns: each word has those of a column's four rows.
+template <int width>
+__device__ __forceinline__ Vector<std::uint8_t, width> codes_of_row(
+    const std::uint32_t (&words)[width], int row) {
+  Vector<std::uint8_t, width> codes;
+#pragma unroll
+  for (int i = 0; i < width; ++i) {
+    codes.elements[i] = static_cast<std::uint8_t>(words[i] >> (8 * row));
+  }
+  return codes;
+}
+
+/// transposed becomes x^T, and straight, with `both`, x. Tiles are numbered in one dimension.
+/// `aligned`: rows of x for 16 bytes of its elements, of straight for as many codes, of transposed
+/// for 16.
+template <bool aligned, bool both, bool e4m3, class T>
 __global__ void __launch_bounds__(share_threads)
     cast_transposed_kernel(std::int64_t row_count, std::int64_t cols, Rows<const T> x,
-                           const float* scales, float format_largest, Rows<std::uint8_t> out,
-                           std::int64_t tiles_across, std::int64_t tiles, CastReports reports) {
+                           const float* scales, float format_largest, Rows<std::uint8_t> straight,
+                           Rows<std::uint8_t> transposed, std::int64_t tiles_across,
+                           std::int64_t tiles, CastReports reports) {
   constexpr int width = aligned ? wide<T> : 1;
   constexpr int vectors = tile_cols / width, words = tile_rows / rows_a_word;
   constexpr int stores = tile_rows / rows_a_store;
@@ -188,11 +202,19 @@ __global__ void __launch_bounds__(share_threads)
           read[i] = load_elements<width>(x.at(row + i, first_col + col), there);
         }
       }
+      std::uint32_t codes[width];
 #pragma unroll
       for (int j = 0; j < width; ++j) {
-        held[(col + j) * tile_pitch + word] =
-            caster.codes_of({widened(read[0].elements[j]), widened(read[1].elements[j]),
-                             widened(read[2].elements[j]), widened(read[3].elements[j])});
+        codes[j] = caster.codes_of({widened(read[0].elements[j]), widened(read[1].elements[j]),
+                                    widened(read[2].elements[j]), widened(read[3].elements[j])});
+        held[(col + j) * tile_pitch + word] = codes[j];
+      }
+      if constexpr (both) {
+#pragma unroll
+        for (int i = 0; i < rows_a_word; ++i) {
+          if (row + i >= row_count || there <= 0) continue;
+          store_elements(straight.at(row + i, first_col + col), codes_of_row(codes, i), there);
+        }
       }
     }
     __syncthreads();
@@ -205,7 +227,7 @@ __global__ void __launch_bounds__(share_threads)
       for (int i = 0; i < rows_a_store / rows_a_word; ++i) {
         codes.elements[i] = held[col * tile_pitch + row / rows_a_word + i];
       }
-      std::uint8_t* const to = out.at(first_col + col, first_row + row);
+      std::uint8_t* const to = transposed.at(first_col + col, first_row + row);
       if (aligned && there >= rows_a_store) {
         store_words(to, codes);
       } else {
@@ -260,6 +282,19 @@ struct WidenFp8 {
   }
 };
 
+/// body(std::bool_constant of each flag).
+template <class Body>
+void with_flags(const Body& body) {
+  body();
+}
+template <class Body, class... Flags>
+void with_flags(const Body& body, bool first, Flags... others) {
+  const auto choose = [&](auto chosen) {
+    with_flags([&](auto... rest) { body(chosen, rest...); }, others...);
+  };
+  first ? choose(std::true_type()) : choose(std::false_type());
+}
+
 }  // namespace
 
 void SimtKernels::fp8_scales(const Matrix& x, DType format, const Matrix& scales) {
@@ -286,12 +321,11 @@ void SimtKernels::fp8_scales(const Matrix& x, DType format, const Matrix& scales
   });
 }
 
-void SimtKernels::cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cast& cast,
-                              const Matrix& out) {
-  check_cast(x, transpose, cast, out);
+void SimtKernels::cast_to_fp8(const Matrix& x, const Fp8Cast& cast, const Fp8Codes& codes) {
+  check_cast(x, cast, codes);
   if (x.elements() == 0) return;
-  const bool is_e4m3 = out.dtype == DType::fp8_e4m3;
-  const float format_largest = fp8_format_of(out.dtype).largest;
+  const bool is_e4m3 = dtype_of(codes) == DType::fp8_e4m3;
+  const float format_largest = fp8_format_of(dtype_of(codes)).largest;
   const auto* const scales = static_cast<const float*>(cast.scales.data);
   const Workspace::Scope scope(workspace_);
   const auto reports_of = [&](std::int64_t shares) {
@@ -306,8 +340,9 @@ void SimtKernels::cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cas
   };
   const auto as_stored = [&](auto zero) {
     using T = decltype(zero);
-    const bool one_row = x.contiguous() && out.contiguous();
-    const Matrix from = one_row ? as_one_row(x) : x, to = one_row ? as_one_row(out) : out;
+    const bool one_row = x.contiguous() && codes.straight.contiguous();
+    const Matrix from = one_row ? as_one_row(x) : x;
+    const Matrix to = one_row ? as_one_row(codes.straight) : codes.straight;
     with_width<16>(  // codes: one vector of 16 bytes
         [&](auto chosen) {
           constexpr int width = decltype(chosen)::value;
@@ -329,20 +364,22 @@ void SimtKernels::cast_to_fp8(const Matrix& x, Transpose transpose, const Fp8Cas
     const std::int64_t shares = std::min(tiles, most);
     const CastReports reports = reports_of(shares);
     constexpr std::size_t tile = tile_cols * tile_pitch * sizeof(std::uint32_t);
-    const auto kernel_for = [&](auto aligned) {
-      constexpr bool vectors = decltype(aligned)::value;
-      return is_e4m3 ? cast_transposed_kernel<vectors, true, T>
-                     : cast_transposed_kernel<vectors, false, T>;
-    };
-    const bool aligned = is_aligned(x, wide<T>) && is_aligned(out, rows_a_store);
-    launch(aligned ? kernel_for(std::true_type()) : kernel_for(std::false_type()),
-           {{blocks(shares)}, share_threads, tile + report_scratch}, stream_, x.rows, x.cols,
-           rows<const T>(x), scales, format_largest, rows<std::uint8_t>(out), across, tiles,
-           reports);
+    const bool both = !codes.straight.empty();
+    const bool aligned = is_aligned(x, wide<T>) && is_aligned(codes.transposed, rows_a_store) &&
+                         (!both || is_aligned(codes.straight, wide<T>));
+    with_flags(
+        [&](auto vectors, auto two, auto e4m3) {
+          launch(cast_transposed_kernel<decltype(vectors)::value, decltype(two)::value,
+                                        decltype(e4m3)::value, T>,
+                 {{blocks(shares)}, share_threads, tile + report_scratch}, stream_, x.rows, x.cols,
+                 rows<const T>(x), scales, format_largest, rows<std::uint8_t>(codes.straight),
+                 rows<std::uint8_t>(codes.transposed), across, tiles, reports);
+        },
+        aligned, both, is_e4m3);
     add_up(shares, reports);
   };
   with_type(x.dtype,
-            [&](auto zero) { transpose == Transpose::yes ? transposed(zero) : as_stored(zero); });
+            [&](auto zero) { codes.transposed.empty() ? as_stored(zero) : transposed(zero); });
 }
 
 void SimtKernels::widen_fp8(const Matrix& in, const Matrix& scale, const Matrix& out) {
