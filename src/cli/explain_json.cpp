@@ -46,6 +46,16 @@ Json neighbour_json(const Explanation& e, const ExplainedNeighbour& explained) {
   return json;
 }
 
+Json hardware_json(const Explanation& e) {
+  Json gains = Json::array();
+  for (const HardwareGain& gain : e.hardware) {
+    gains.push_back({{"figure", key_of(gain.figure)},
+                     {"speed_with_a_tenth_more", gain.a_tenth},
+                     {"speed_with_twice_as_much", gain.twice}});
+  }
+  return gains;
+}
+
 }  // namespace
 
 Json explain_json(const Explanation& e) {
@@ -65,6 +75,7 @@ Json explain_json(const Explanation& e) {
           {"memory", std::move(memory)},
           {"memory_capacity_bytes", e.planned.cluster.device.memory},
           {"binding", {{"resource", key_of(e.binding.resource)}, {"share", e.binding.share}}},
+          {"hardware", hardware_json(e)},
           {"neighbours", std::move(neighbours)}};
 }
 

@@ -130,6 +130,15 @@ std::string binding_text(const Explanation& e) {
                      format_bytes(largest.bytes));
 }
 
+std::string hardware_text(const Explanation& e) {
+  Table table{{{"more"}, {"10 %", Align::right}, {"twice", Align::right}}, {}};
+  for (const HardwareGain& gain : e.hardware) {
+    table.rows.push_back({std::string(label(gain.figure)), signed_percent(gain.a_tenth),
+                          signed_percent(gain.twice)});
+  }
+  return to_text(table);
+}
+
 std::vector<std::string> neighbour_row(const Explanation& e, const ExplainedNeighbour& explained) {
   const Neighbour& n = explained.neighbour;
   const std::string change = fmt::format("{} {} → {}", n.knob, n.from, n.to);
@@ -174,7 +183,8 @@ std::string explain_text(const Explanation& e, const Terminal& terminal) {
                  terminal) +
          time_text(e) + heading("Where the memory goes, by pipeline rank", terminal) +
          memory_text(e, terminal) + heading("What binds", terminal) + binding_text(e) +
-         heading("One knob changed", terminal) + neighbours_text(e, terminal) +
+         heading("Speed with more of the hardware, the layout as it is", terminal) +
+         hardware_text(e) + heading("One knob changed", terminal) + neighbours_text(e, terminal) +
          pipeline_text(e, terminal);
 }
 

@@ -7,6 +7,7 @@
 #include "cli/job_options.hpp"
 #include "search/neighbours.hpp"
 #include "simulator/explain.hpp"
+#include "simulator/hardware_gains.hpp"
 
 namespace kumihimo {
 
@@ -26,6 +27,7 @@ struct Explanation {
   SimulatedStep played;  ///< with spans
   StepBreakdown breakdown;
   Binding binding;
+  std::vector<HardwareGain> hardware;
   std::vector<ExplainedNeighbour> neighbours;  ///< best first; those that do not run last
 };
 
