@@ -25,14 +25,13 @@ STACKS = {
         "a100-80gb-sxm", ["alephalpha_layout_sweep_a100.csv"],
         ["Aleph-Alpha/", "2311.05610"],
         {"gradient_dtype": "bf16", "vocab_parallel_loss": False, "recompute_head": True,
-         "layer_balance": "blocks",
-         "vocab": 128000}),
+         "layer_balance": "blocks"}),
     "megatron-2021-a100": (
         "Megatron-LM 2021-2022: fused softmax without FlashAttention, full or selective recompute",
         "a100-80gb-sxm", ["megatron_sc21_a100.csv", "megatron_seqpar_selective_a100.csv"],
         ["2104.04473", "2205.05198"],
         {"recompute": "full", "attention": "fused-softmax", "precision": "fp16", "zero_stage": 0,
-         "scatter_gather_boundary": True, "vocab": 51200}),
+         "scatter_gather_boundary": True}),
     "megatron-deepspeed-2023-a100": (
         "Megatron-DeepSpeed as vTrain measured it: full recompute, 1F1B",
         "a100-80gb-sxm", ["vtrain_single_node_a100.csv", "vtrain_multi_node_a100.csv"],
@@ -42,45 +41,45 @@ STACKS = {
         "llm-foundry 2023: PyTorch FSDP, FlashAttention 1, MPT models",
         "a100-80gb-sxm", ["mosaicml_llmfoundry_a100_2023-05.csv"],
         ["llm-foundry"],
-        {"gradient_dtype": "bf16", "attention": "flash1", "zero_stage": 3, "vocab": 50368}),
+        {"gradient_dtype": "bf16", "attention": "flash1", "zero_stage": 3}),
     "fsdp-2023-h100": (
         "llm-foundry 2023 on H100: PyTorch FSDP, MPT models, bf16 and Transformer Engine fp8",
         "h100-80gb-sxm", ["mosaicml_experiment_branch_h100_a100.csv"],
         ["llm-foundry"],
-        {"gradient_dtype": "bf16", "attention": "flash2", "zero_stage": 3, "vocab": 50368}),
+        {"gradient_dtype": "bf16", "attention": "flash2", "zero_stage": 3}),
     "internevo-2024-a100": (
         "InternEvo 2024: FlashAttention, ZeRO-1 over shard groups",
         "a100-80gb-sxm", ["internevo_a100_7b.csv"],
         ["InternEvo"],
-        {"gradient_dtype": "bf16", "vocab": 103168}),
+        {"gradient_dtype": "bf16"}),
     "nemo-fp8-2024-h100": (
         "NVIDIA NeMo 2024: Transformer Engine fp8, sequence parallelism, overlapped communication",
         "h100-80gb-sxm", ["nvidia_nemo_h100_fp8_2024.csv"],
         ["NeMo-Framework-Launcher"],
         {"gradient_dtype": "bf16", "precision": "fp8", "sequence_parallel": True,
-         "attention": "flash3", "overlap_tensor_parallel": True, "vocab": 32000}),
+         "attention": "flash3", "overlap_tensor_parallel": True}),
     "megatron-bridge-2025-h100": (
         "NVIDIA Megatron-Bridge 2025-2026: Transformer Engine fp8 and bf16, sequence parallelism",
         "h100-80gb-sxm", ["nvidia_megatron_bridge_h100_b200_gb200_gb300.csv"],
         ["Megatron-Bridge"],
         {"gradient_dtype": "bf16", "precision": "fp8", "sequence_parallel": True,
-         "attention": "flash3", "overlap_tensor_parallel": True, "vocab": 128256}),
+         "attention": "flash3", "overlap_tensor_parallel": True}),
     "nanotron-2025-h100": (
         "nanotron 2025 (Ultra-Scale Playbook): reduce-scatter tensor parallelism; pipeline "
         "stages balanced by their parameters",
         "h100-80gb-sxm", ["nanotron_ultrascale_h100.csv"],
         ["nanotron"],
-        {"sequence_parallel": True, "layer_balance": "parameters", "vocab": 131072}),
+        {"sequence_parallel": True, "layer_balance": "parameters"}),
     "torchtitan-2025-h100": (
         "torchtitan 2024-2025: FSDP2, torch.compile, float8 linear layers",
         "h100-80gb-sxm", ["torchtitan_a100_h100_h200.csv"],
         ["torchtitan"],
-        {"recompute": "selective", "zero_stage": 3, "vocab": 128256}),
+        {"recompute": "selective", "zero_stage": 3}),
     "llmq-2026": (
         "LLM.Q: C++/CUDA trainer on consumer cards, one node",
         "rtx-4090", ["llmq_consumer_and_h100_gpus.csv"],
         ["llmq"],
-        {"gradient_dtype": "bf16", "vocab": 152064}),
+        {"gradient_dtype": "bf16"}),
 }
 
 

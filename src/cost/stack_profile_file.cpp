@@ -31,7 +31,7 @@ void visit_defaults(Defaults& defaults, Visit&& visit) {
   auto& [recompute, attention, norm, precision, gradient_dtype, zero_stage, sequence_parallel,
          overlap_data_parallel, overlap_tensor_parallel, vocab_parallel_loss,
          attention_dropout_buffers, scatter_gather_boundary, recompute_head,
-         offloaded_update_behind_forward, weight_gathering_behind_forward, layer_balance, vocab,
+         offloaded_update_behind_forward, weight_gathering_behind_forward, layer_balance,
          vocab_multiple] = defaults;
   visit("recompute", recompute);
   visit("attention", attention);
@@ -49,7 +49,6 @@ void visit_defaults(Defaults& defaults, Visit&& visit) {
   visit("offloaded_update_behind_forward", offloaded_update_behind_forward);
   visit("weight_gathering_behind_forward", weight_gathering_behind_forward);
   visit("layer_balance", layer_balance);
-  visit("vocab", vocab, 1, 100'000'000);
   visit("vocab_multiple", vocab_multiple, 1, 1'000'000);
 }
 

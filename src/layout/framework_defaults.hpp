@@ -38,7 +38,6 @@ struct FrameworkDefaults {
   /// behind the next step's first forward passes, as Megatron-LM's --overlap-param-gather does.
   bool weight_gathering_behind_forward = false;
   LayerBalance layer_balance = LayerBalance::layers;
-  std::int64_t vocab = 50257;
   std::int64_t vocab_multiple = 1;
 
   bool operator==(const FrameworkDefaults&) const = default;

@@ -42,10 +42,6 @@ MeasuredRun complete_run(MeasuredRun run, const FrameworkDefaults& defaults) {
     layout.overlap_tensor_parallel = defaults.overlap_tensor_parallel && layout.tensor_parallel > 1;
   }
   run.job.vocab_multiple = defaults.vocab_multiple;
-  if (!stated.vocab) {
-    run.job.model.vocab = defaults.vocab;
-    assume("vocab", defaults.vocab);
-  }
   return run;
 }
 

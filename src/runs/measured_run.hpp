@@ -14,6 +14,17 @@ namespace kumihimo {
 
 enum class RunStatus { ok, out_of_memory, error };
 
+/// Which settings a row states itself.
+struct StatedSettings {
+  bool recompute = false, attention = false, norm = false, precision = false, zero_stage = false,
+       sequence_parallel = false, virtual_stages = false, micro_batch = false,
+       gradient_dtype = false, overlap_data_parallel = false, overlap_tensor_parallel = false;
+
+  static constexpr StatedSettings all() {
+    return {true, true, true, true, true, true, true, true, true, true, true};
+  }
+};
+
 /// One row of a run file in the project's schema (docs/runs.md): a published run or one's own.
 /// Optional fields are those that sources leave blank; `layout` holds what is stated and, until
 /// complete_run fills them, default values elsewhere.
@@ -28,11 +39,7 @@ struct MeasuredRun {
   int gpus_per_node = 0;
   TrainingJob job;
   ParallelLayout layout;
-  struct {
-    bool recompute = false, attention = false, norm = false, precision = false, zero_stage = false,
-         sequence_parallel = false, vocab = false, virtual_stages = false, micro_batch = false,
-         gradient_dtype = false, overlap_data_parallel = false, overlap_tensor_parallel = false;
-  } stated;
+  StatedSettings stated;
   RunStatus status = RunStatus::ok;
   std::optional<double> step_time_s, tokens_per_s_per_gpu, tflops_per_gpu, mfu, hfu, memory_gb;
   /// Bytes/s of one device between nodes, one direction, where the notes state the network.

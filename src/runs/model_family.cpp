@@ -34,6 +34,19 @@ constexpr std::array name_parts{
     NamePart{"megatron", ModelFamily::gpt},
 };
 
+struct NameVocab {
+  std::string_view text;
+  std::int64_t vocab;
+};
+
+// Likewise; of the tokenizers that their publishers trained them with.
+constexpr std::array name_vocabs{
+    NameVocab{"llama3", 128256}, NameVocab{"llama 3", 128256},  NameVocab{"llama-3", 128256},
+    NameVocab{"qwen", 151936},   NameVocab{"internlm2", 92544}, NameVocab{"internlm", 103168},
+    NameVocab{"aquila", 100008}, NameVocab{"mpt", 50368},
+};
+constexpr std::int64_t llama_vocab = 32000, gpt_vocab = 50257;
+
 /// The number of a word such as "a22b", given its first letter ("a"), or of "0.5b", given none.
 std::optional<double> billions(std::string_view word, std::string_view first) {
   if (!word.starts_with(first) || !word.ends_with('b')) return std::nullopt;
@@ -96,6 +109,11 @@ void set_llama_facts(TransformerShape& shape, std::vector<std::string>& assumpti
   }
 }
 
+/// Of a name that is not known: by its ffn_hidden.
+ModelFamily family_by_shape(const TransformerShape& shape) {
+  return shape.ffn_hidden == 4 * shape.hidden ? ModelFamily::gpt : ModelFamily::llama;
+}
+
 }  // namespace
 
 ModelFamily model_family(std::string_view model_name) {
@@ -109,8 +127,8 @@ ModelFamily model_family(std::string_view model_name) {
 void apply_family_facts(TransformerShape& shape, std::vector<std::string>& assumptions) {
   ModelFamily family = model_family(shape.name);
   if (family == ModelFamily::unknown) {
-    const bool four = shape.ffn_hidden == 4 * shape.hidden;
-    family = four ? ModelFamily::gpt : ModelFamily::llama;
+    family = family_by_shape(shape);
+    const bool four = family == ModelFamily::gpt;
     assumptions.push_back(
         fmt::format("model \"{}\" is not known: read as {}-like, for ffn_hidden {} is{} 4 x hidden",
                     shape.name, four ? "GPT" : "Llama", shape.ffn_hidden, four ? "" : " not"));
@@ -123,6 +141,16 @@ void apply_family_facts(TransformerShape& shape, std::vector<std::string>& assum
       break;
     default: set_llama_facts(shape, assumptions);
   }
+}
+
+std::int64_t usual_vocab(const TransformerShape& shape) {
+  const std::string name = lower_case(shape.name);
+  for (const NameVocab& part : name_vocabs) {
+    if (contains(name, part.text)) return part.vocab;
+  }
+  ModelFamily family = model_family(name);
+  if (family == ModelFamily::unknown) family = family_by_shape(shape);
+  return family == ModelFamily::llama ? llama_vocab : gpt_vocab;
 }
 
 }  // namespace kumihimo

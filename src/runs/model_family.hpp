@@ -20,4 +20,8 @@ ModelFamily model_family(std::string_view model_name);
 /// Source: docs/runs.md lists the families and where their facts come from.
 void apply_family_facts(TransformerShape& shape, std::vector<std::string>& assumptions);
 
+/// Rows of the vocabulary, before padding, that models of such a name have where nothing else is
+/// said; by its ffn_hidden where the name is not known.
+std::int64_t usual_vocab(const TransformerShape& shape);
+
 }  // namespace kumihimo

@@ -116,9 +116,7 @@ void RunBuilder::read_job() {
   model.heads = heads.value_or(0);
   model.kv_heads = kv_heads.value_or(model.heads);
   model.ffn_hidden = ffn_hidden.value_or(four_times ? 4 * model.hidden : 0);
-  model.vocab = vocab.value_or(0);
   model.max_positions = seq_len.value_or(0);
-  run_.stated.vocab = vocab.has_value();
   run_.job.seq_length = seq_len.value_or(0);
   if (!unstated.empty()) return;
 
@@ -126,10 +124,9 @@ void RunBuilder::read_job() {
   if (!ffn_hidden) assume(fmt::format("ffn_hidden {}: 4 x hidden", model.ffn_hidden));
   model.head_dim = model.hidden % model.heads == 0 ? model.hidden / model.heads : 0;
   apply_family_facts(model, run_.assumptions);
-  // complete_run gives the vocabulary that the row does not state.
-  TransformerShape judged = model;
-  if (!vocab) judged.vocab = 1;
-  const Errors faults = validate(judged, "", {.max_positions = "seq_len"});
+  model.vocab = vocab.value_or(usual_vocab(model));
+  if (!vocab) assume(fmt::format("vocab {}: as usual for such models", model.vocab));
+  const Errors faults = validate(model, "", {.max_positions = "seq_len"});
   if (!faults.empty()) skip(fmt::format("{} {}", faults.front().where, faults.front().what));
 }
 

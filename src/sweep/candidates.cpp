@@ -45,7 +45,7 @@ Candidate make_candidate(const TrainingJob& job, const ParallelLayout& layout,
   run.gpus_per_node = cluster.devices_per_node;
   run.job = job;
   run.layout = layout;
-  run.stated = {true, true, true, true, true, true, true, true, true, true, true, true};
+  run.stated = StatedSettings::all();
   candidate.cluster = cluster;
   auto schedule = make_schedule(job, layout);
   if (schedule) {

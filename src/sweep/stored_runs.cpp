@@ -51,7 +51,7 @@ Expected<std::vector<MeasuredRun>> stored_runs(Store& store, const Study& study)
       // The layout's own text says what a row cannot.
       if (const auto layout = parse_layout(told[i].layout)) {
         run.layout = *layout;
-        run.stated = {true, true, true, true, true, true, true, true, true, true, true, true};
+        run.stated = StatedSettings::all();
       }
     }
   }

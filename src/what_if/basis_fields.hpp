@@ -94,7 +94,6 @@ void visit_fields(FrameworkDefaults& defaults, Visit& visit) {
   visit("offloaded_update_behind_forward", defaults.offloaded_update_behind_forward);
   visit("weight_gathering_behind_forward", defaults.weight_gathering_behind_forward);
   visit("layer_balance", defaults.layer_balance);
-  visit("vocab", defaults.vocab);
   visit("vocab_multiple", defaults.vocab_multiple);
 }
 

@@ -69,7 +69,6 @@ std::vector<PredictableRun> runs_of_one_node(const FrameworkDefaults& defaults) 
           run.layout.tensor_parallel = tensor_parallel;
           run.layout.data_parallel = data_parallel;
           run.layout.micro_batch_size = micro_batch;
-          run.stated.vocab = true;
           measured.push_back(run);
         }
       }

@@ -28,7 +28,6 @@ PredictableRun pipelined_run(const char* layout, const FrameworkDefaults& defaul
   run.job.seq_length = 2048;
   run.job.global_batch_size = 64;
   run.layout = *parse_layout(layout);
-  run.stated.vocab = true;
   run.step_time_s = 10;
   run.memory_gb = 40;
   PredictableRun prepared = std::move(prepare_runs({run}, defaults).front());

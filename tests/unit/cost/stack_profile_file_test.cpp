@@ -31,7 +31,6 @@ StackProfile unlike_the_defaults() {
                       .vocab_parallel_loss = false,
                       .scatter_gather_boundary = true,
                       .layer_balance = LayerBalance::blocks,
-                      .vocab = 32000,
                       .vocab_multiple = 128};
   double share = 0.3;
   for (const ProfileParameter& parameter : profile_parameters()) {
@@ -167,7 +166,8 @@ TEST(StackProfileFile, names_in_the_defaults_are_the_layouts_own) {
   EXPECT_EQ(fault_of(with_value("zero_stage", "4")).what, "is 4");
   EXPECT_EQ(fault_of(with_value("sequence_parallel", "\"true\"")).where,
             "mine.toml: defaults.sequence_parallel");
-  EXPECT_EQ(fault_of(with_value("vocab", "0")).where, "mine.toml: defaults.vocab");
+  EXPECT_EQ(fault_of(with_value("vocab_multiple", "0")).where,
+            "mine.toml: defaults.vocab_multiple");
 }
 
 TEST(StackProfileFile, unknown_keys_are_refused_with_the_nearest) {

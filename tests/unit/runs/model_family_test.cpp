@@ -29,6 +29,22 @@ TEST(ModelFamily, KnowsNames) {
     EXPECT_EQ(model_family(name), ModelFamily::unknown) << name;
 }
 
+TEST(ModelFamily, UsualVocabulariesAreTheirTokenizers) {
+  const auto vocab_of = [](const char* name, std::int64_t ffn_hidden = 5504) {
+    return usual_vocab(shape_of(name, ffn_hidden));
+  };
+  EXPECT_EQ(vocab_of("LLaMA-13B"), 32000);
+  EXPECT_EQ(vocab_of("llama2_7b"), 32000);
+  EXPECT_EQ(vocab_of("LLAMA3_70B"), 128256);
+  EXPECT_EQ(vocab_of("Llama 3.1 8B"), 128256);
+  EXPECT_EQ(vocab_of("Qwen2.5-3B"), 151936);
+  EXPECT_EQ(vocab_of("InternLM-7B"), 103168);
+  EXPECT_EQ(vocab_of("MPT-7b", 8192), 50368);
+  EXPECT_EQ(vocab_of("GPT 1.5B", 8192), 50257);
+  EXPECT_EQ(vocab_of("22B", 8192), 50257) << "by its ffn_hidden";
+  EXPECT_EQ(vocab_of("ours"), 32000);
+}
+
 TEST(ModelFamily, LlamaIsGatedWithoutBiases) {
   const TransformerShape shape = shape_of("LLaMA-7B");
   EXPECT_EQ(shape.activation, Activation::swiglu);

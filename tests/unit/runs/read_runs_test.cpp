@@ -6,6 +6,7 @@
 #include "layout/validate.hpp"
 #include "run_text.hpp"
 #include "runs/measured_run.hpp"
+#include "runs/model_family.hpp"
 
 namespace kumihimo {
 namespace {
@@ -112,18 +113,24 @@ TEST(ParseRuns, SuspectsFiguresThatDisagree) {
 TEST(ParseRuns, MarksWhatIsStated) {
   const auto stated = run_with({}).stated;
   EXPECT_TRUE(stated.recompute && stated.attention && stated.precision && stated.zero_stage &&
-              stated.sequence_parallel && stated.vocab && stated.virtual_stages);
+              stated.sequence_parallel && stated.virtual_stages);
   EXPECT_FALSE(stated.norm);
   const auto blank = run_with({{"recompute", ""},
                                {"attention_kernel", ""},
                                {"precision", ""},
                                {"zero_stage", ""},
                                {"seq_parallel", ""},
-                               {"vocab", ""},
                                {"vpp", ""}})
                          .stated;
   EXPECT_FALSE(blank.recompute || blank.attention || blank.precision || blank.zero_stage ||
-               blank.sequence_parallel || blank.vocab || blank.virtual_stages);
+               blank.sequence_parallel || blank.virtual_stages);
+}
+
+TEST(ParseRuns, AnUnstatedVocabularyIsThatOfTheFamilyAndAnAssumption) {
+  const MeasuredRun run = run_with({{"vocab", ""}});
+  EXPECT_EQ(run.job.model.vocab, usual_vocab(run.job.model));
+  EXPECT_EQ(run.assumptions.size(), run_with({}).assumptions.size() + 1);
+  EXPECT_EQ(run.skip_reason, "");
 }
 
 TEST(ParseRuns, ReadsEveryStatus) {
@@ -297,7 +304,6 @@ TEST(CompleteRun, FillsOnlyWhatIsNotStated) {
   defaults.sequence_parallel = true;
   defaults.overlap_data_parallel = false;
   defaults.overlap_tensor_parallel = true;
-  defaults.vocab = 51200;
   defaults.vocab_multiple = 128;
 
   const MeasuredRun stated = complete_run(run_with({}), defaults);
@@ -313,8 +319,7 @@ TEST(CompleteRun, FillsOnlyWhatIsNotStated) {
                                                     {"attention_kernel", ""},
                                                     {"precision", ""},
                                                     {"zero_stage", ""},
-                                                    {"seq_parallel", ""},
-                                                    {"vocab", ""}}),
+                                                    {"seq_parallel", ""}}),
                                           defaults);
   EXPECT_EQ(filled.layout.recompute, Recompute::full);
   EXPECT_EQ(filled.layout.attention, AttentionKernel::fused_softmax);
@@ -324,9 +329,8 @@ TEST(CompleteRun, FillsOnlyWhatIsNotStated) {
   EXPECT_TRUE(filled.layout.sequence_parallel);
   EXPECT_FALSE(filled.layout.overlap_data_parallel);
   EXPECT_TRUE(filled.layout.overlap_tensor_parallel);
-  EXPECT_EQ(filled.job.model.vocab, 51200);
   EXPECT_EQ(filled.job.vocab_multiple, 128);
-  EXPECT_EQ(filled.assumptions.size(), 7u);  // the six blanks and the norm kernel
+  EXPECT_EQ(filled.assumptions.size(), 6u);  // the five blanks and the norm kernel
 }
 
 TEST(CompleteRun, LeavesOneTensorRankWithoutSequenceParallelism) {

@@ -21,7 +21,7 @@ inline MeasuredRun run_in(const std::string& layout, double step_time_s = 0) {
   run.job.seq_length = 2048;
   run.job.global_batch_size = 64;
   run.layout = *parse_layout(layout);
-  run.stated = {true, true, true, true, true, true, true, true, true, true, true, true};
+  run.stated = StatedSettings::all();
   if (step_time_s > 0) run.step_time_s = step_time_s;
   return run;
 }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/catalog.hpp"
+#include "base/files.hpp"
 #include "cluster/cluster_file.hpp"
 #include "cost/stack_choice.hpp"
 #include "cost/stack_profile_file.hpp"
@@ -64,6 +65,15 @@ TEST(WhatIfBasis, SurvivesWritingAndReading) {
     EXPECT_EQ(read->constraints.data_parallel, std::vector{8});
     EXPECT_TRUE(read->constraints.pipeline_parallel.empty());
   }
+}
+
+TEST(WhatIfBasis, SeedsOfTheFuzzerAreOnes) {
+  // A seed that is refused for what it lacks leads the fuzzer nowhere: `kumihimo report --out
+  // page.html` writes another, in the script what_if_data.
+  const auto text = read_file(KUMIHIMO_SOURCE_DIR "/tests/fuzz/seeds/what_if/basis.json", 1 << 20);
+  ASSERT_TRUE(text);
+  const auto read = parse_what_if_basis(*text);
+  EXPECT_TRUE(read) << to_string(read.errors());
 }
 
 TEST(WhatIfBasis, SaysWhatIsMissing) {
