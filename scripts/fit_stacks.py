@@ -37,6 +37,11 @@ STACKS = {
         "a100-80gb-sxm", ["vtrain_single_node_a100.csv", "vtrain_multi_node_a100.csv"],
         ["vTrain", "Megatron-DeepSpeed"],
         {"recompute": "full", "attention": "fused-softmax", "precision": "fp16", "zero_stage": 0}),
+    "megatron-zero-bubble-2024-a100": (
+        "Megatron-LM with zero-bubble schedules (Qi et al. 2024): 1F1B, interleaved 1F1B, ZB-H1",
+        "a100-80gb-sxm", ["papers_llama3_megascale_mtnlg_zerobubble.csv"],
+        ["2401.10241", "zero-bubble"],
+        {"attention": "fused-softmax", "precision": "fp16", "sequence_parallel": True}),
     "fsdp-2023-a100": (
         "llm-foundry 2023: PyTorch FSDP, FlashAttention 1, MPT models",
         "a100-80gb-sxm", ["mosaicml_llmfoundry_a100_2023-05.csv"],
