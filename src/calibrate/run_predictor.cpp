@@ -10,6 +10,21 @@
 
 namespace kumihimo {
 
+namespace {
+
+/// The catalog's cluster with the nodes and the network that a run states.
+Cluster as_stated(Cluster cluster, const MeasuredRun& run) {
+  if (run.gpus_per_node > 0) cluster.devices_per_node = run.gpus_per_node;
+  if (run.inter_node_bandwidth) {
+    cluster.inter_node.bandwidth = *run.inter_node_bandwidth;
+    cluster.nics_per_node = cluster.devices_per_node;
+    cluster.nic_bandwidth = *run.inter_node_bandwidth;
+  }
+  return cluster;
+}
+
+}  // namespace
+
 std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
                                          const FrameworkDefaults& defaults) {
   std::map<std::string, Expected<Cluster>> clusters;
@@ -26,8 +41,7 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
       if (!found->second) {
         run.reason = "no cluster in the catalog for gpu_type " + run.run.gpu_type;
       } else {
-        run.cluster = *found->second;
-        if (run.run.gpus_per_node > 0) run.cluster.devices_per_node = run.run.gpus_per_node;
+        run.cluster = as_stated(*found->second, run.run);
       }
     }
     if (run.usable()) {

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <utility>
 #include <vector>
 
 #include "base/suggest.hpp"
@@ -143,6 +144,24 @@ constexpr Setting settings[] = {
                   Errors& errors) { read_layer_split(key, value, into.layer_split, errors); }},
 };
 
+/// How frameworks, and our own tables, spell settings.
+constexpr std::pair<std::string_view, std::string_view> other_spellings[] = {
+    {"mb", "micro-batch"},      {"mbs", "micro-batch"},         {"micro-batch-size", "micro-batch"},
+    {"tensor-parallel", "tp"},  {"pipeline-parallel", "pp"},    {"data-parallel", "dp"},
+    {"context-parallel", "cp"}, {"sequence-parallel", "sp"},    {"virtual-stages", "vpp"},
+    {"zero-stage", "zero"},     {"recomputation", "recompute"},
+};
+
+/// What to write in place of a key that is no setting.
+std::string nearest_setting(std::string_view key) {
+  for (const auto& [spelling, setting] : other_spellings) {
+    if (key == spelling) return fmt::format("write \"{}\"", setting);
+  }
+  std::vector<std::string> known;
+  for (const Setting& setting : settings) known.emplace_back(setting.key);
+  return suggest(key, known);
+}
+
 constexpr std::size_t setting_index(std::string_view key) {
   std::size_t index = 0;
   while (index < std::size(settings) && settings[index].key != key) ++index;
@@ -177,9 +196,7 @@ Expected<ParallelLayout> parse_layout(std::string_view text) {
     const std::string_view key = part.substr(0, equals);
     const std::size_t index = setting_index(key);
     if (index == std::size(settings)) {
-      std::vector<std::string> known;
-      for (const Setting& setting : settings) known.emplace_back(setting.key);
-      errors.push_back({where(key), "is no setting of a layout", suggest(key, known)});
+      errors.push_back({where(key), "is no setting of a layout", nearest_setting(key)});
       continue;
     }
     if (given[index]) {

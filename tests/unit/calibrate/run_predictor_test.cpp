@@ -36,6 +36,18 @@ TEST(PrepareRuns, FindsTheMachineAndResizesIt) {
   EXPECT_EQ(run.cluster.nodes, 8 / 4);
 }
 
+TEST(PrepareRuns, TakesTheNetworkThatTheRunStates) {
+  MeasuredRun run = measured();
+  const Cluster catalogs = prepared(run).cluster;
+  const double as_cataloged = predict(prepared(run), testing::ideal_profile()).step_s;
+  run.inter_node_bandwidth = catalogs.inter_node.bandwidth / 100;
+  const PredictableRun slow = prepared(run);
+  EXPECT_EQ(slow.cluster.inter_node.bandwidth, catalogs.inter_node.bandwidth / 100);
+  EXPECT_EQ(slow.cluster.nics_per_node * slow.cluster.nic_bandwidth,
+            slow.cluster.devices_per_node * slow.cluster.inter_node.bandwidth);
+  EXPECT_GT(predict(slow, testing::ideal_profile()).step_s, as_cataloged);
+}
+
 TEST(PrepareRuns, KeepsTheCatalogsNodeIfNoneIsStatedAndCountsABegunOne) {
   MeasuredRun run = measured();
   run.gpus_per_node = 0;

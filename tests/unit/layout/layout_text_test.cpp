@@ -95,6 +95,14 @@ TEST(ParseLayout, SuggestsTheNearestKeyAndValue) {
   EXPECT_NE(layout.errors()[1].fix.find("\"flash2\""), std::string::npos);
 }
 
+TEST(ParseLayout, KnowsHowOthersSpellASetting) {
+  const auto fault = parse_layout("tp=2 mb=1 sequence-parallel=true");
+  ASSERT_FALSE(fault);
+  ASSERT_EQ(fault.errors().size(), 2u);
+  EXPECT_EQ(fault.errors()[0].fix, "write \"micro-batch\"");
+  EXPECT_EQ(fault.errors()[1].fix, "write \"sp\"");
+}
+
 TEST(ParseLayout, RefusesAnAbsurdlyLongText) {
   EXPECT_FALSE(parse_layout(std::string(1 << 20, ' ')));
 }
