@@ -79,7 +79,8 @@ SOURCES = [
            "The zero-bubble paper's runs, pipelines alone: ZB-2p and ZB-V are not modelled and are "
            "skipped; ZB-1p is played as ZB-H1, whose memory is predicted 13 to 17 % too high. "
            "Attention is not stated: the memory of 1F1B is that of fused softmax, within 3 %, and up "
-           "to 30 % above that of FlashAttention."),
+           "to 30 % above that of FlashAttention. Two models only: a fit to one says nothing of how "
+           "products of other sizes run, and is 16 % off for the other, each way."),
     Source("internevo_a100_7b.csv", "internevo-2024-a100", True,
            "Sequences up to 256K tokens, under a framework with its own kernels and overlap."),
     Source("flagperf_nvidia_a100_a800_h100.csv", "megatron-2023-a100", False,

@@ -7,6 +7,7 @@
 #include "cost/peak_memory.hpp"
 #include "layout/layer_split.hpp"
 #include "layout/validate.hpp"
+#include "search/search_space.hpp"
 
 namespace kumihimo {
 
@@ -23,6 +24,18 @@ Cluster as_stated(Cluster cluster, const MeasuredRun& run) {
   return cluster;
 }
 
+/// What the framework does on the run's device: without what that does not support.
+FrameworkDefaults defaults_there(const PredictableRun& run, FrameworkDefaults defaults) {
+  const MeasuredRun& measured = run.run;
+  const Device& device = run.cluster.device;
+  defaults.precision = default_precision(device, defaults);
+  const Precision precision =
+      measured.stated.precision ? measured.layout.precision : defaults.precision;
+  defaults.attention = default_attention(device, defaults, precision, measured.job.model.head_dim);
+  defaults.gradient_dtype = default_gradient_dtype(precision, defaults);
+  return defaults;
+}
+
 }  // namespace
 
 std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
@@ -31,7 +44,7 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
   std::vector<PredictableRun> prepared;
   prepared.reserve(runs.size());
   for (MeasuredRun& measured : runs) {
-    PredictableRun run{.run = complete_run(std::move(measured), defaults)};
+    PredictableRun run{.run = std::move(measured)};
     run.reason = run.run.skip_reason;
     if (run.usable() && run.run.cluster) {
       run.cluster = *run.run.cluster;
@@ -44,6 +57,8 @@ std::vector<PredictableRun> prepare_runs(std::vector<MeasuredRun> runs,
         run.cluster = as_stated(*found->second, run.run);
       }
     }
+    run.run =
+        complete_run(std::move(run.run), run.usable() ? defaults_there(run, defaults) : defaults);
     if (run.usable()) {
       run.cluster.nodes = static_cast<int>(nodes_of(run.run.gpus, run.cluster));
       if (defaults.layer_balance != LayerBalance::layers && run.run.layout.layer_split.empty()) {

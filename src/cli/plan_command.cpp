@@ -56,7 +56,7 @@ std::optional<Plan> read_plan(const Flags& flags, Errors& faults) {
   plan.request.threads = static_cast<int>(threads.value_or(plan.request.threads));
   plan.tokens = constraints.tokens;
   plan.explain_command = "kumihimo explain " + job_flags_text(flags);
-  const Precision precision = default_precision(planned->cluster.device, planned->profile);
+  const Precision precision = default_precision(planned->cluster.device, planned->profile.defaults);
   if (!flags.given("--precision") && precision == Precision::fp8) {
     plan.planned.assumptions.push_back("--precision fp8");  // few would take it for granted
   }

@@ -36,15 +36,14 @@ std::string stack_defaults(const std::string& text, const PlannedJob& planned) {
   const bool splits_layers = stated && stated->tensor_parallel > 1;
   const auto truth = [](bool value) { return value ? "true" : "false"; };
   const bool states_precision = stated && states(text, "precision=bf16");
-  const Precision precision = states_precision
-                                  ? stated->precision
-                                  : default_precision(planned.cluster.device, planned.profile);
+  const Precision precision =
+      states_precision ? stated->precision : default_precision(planned.cluster.device, defaults);
   const std::array settings{
       fmt::format("recompute={}", to_string(defaults.recompute)),
       fmt::format("sp={}", truth(splits_layers && defaults.sequence_parallel)),
       fmt::format("zero={}", defaults.zero_stage),
       fmt::format("attention={}",
-                  to_string(default_attention(planned.cluster.device, planned.profile, precision,
+                  to_string(default_attention(planned.cluster.device, defaults, precision,
                                               planned.job.model.head_dim))),
       fmt::format("norm={}", to_string(defaults.norm)),
       fmt::format("precision={}", to_string(precision)),
@@ -58,7 +57,7 @@ std::string stack_defaults(const std::string& text, const PlannedJob& planned) {
   if (!states(text, "gradient-dtype=fp32")) {
     const Expected<ParallelLayout> layout = parse_layout(text + added);
     const Precision gradients =
-        layout ? default_gradient_dtype(layout->precision, planned.profile) : Precision::fp32;
+        layout ? default_gradient_dtype(layout->precision, defaults) : Precision::fp32;
     if (gradients != Precision::fp32) {
       added += fmt::format(" gradient-dtype={}", to_string(gradients));
     }

@@ -12,7 +12,7 @@
 namespace kumihimo {
 namespace {
 
-enum class Generation { a100, h100, card, cpu };  ///< card: of workstations, on PCIe alone
+enum class Generation { v100, a100, h100, card, cpu };  ///< card: of workstations, on PCIe alone
 
 struct NamedGeneration {
   std::string_view name;
@@ -20,19 +20,20 @@ struct NamedGeneration {
 };
 
 constexpr std::array architectures{
-    NamedGeneration{"hopper", Generation::h100}, NamedGeneration{"blackwell", Generation::h100},
-    NamedGeneration{"cdna3", Generation::h100},  NamedGeneration{"ada", Generation::card},
-    NamedGeneration{"cpu", Generation::cpu},
+    NamedGeneration{"volta", Generation::v100},     NamedGeneration{"hopper", Generation::h100},
+    NamedGeneration{"blackwell", Generation::h100}, NamedGeneration{"cdna3", Generation::h100},
+    NamedGeneration{"ada", Generation::card},       NamedGeneration{"cpu", Generation::cpu},
 };
 
 /// Parts of device names; "H200" is also the end of "GH200".
 constexpr std::array device_names{
-    NamedGeneration{"H100", Generation::h100},  NamedGeneration{"H200", Generation::h100},
-    NamedGeneration{"H800", Generation::h100},  NamedGeneration{"H20", Generation::h100},
-    NamedGeneration{"B100", Generation::h100},  NamedGeneration{"B200", Generation::h100},
-    NamedGeneration{"B300", Generation::h100},  NamedGeneration{"Blackwell", Generation::h100},
-    NamedGeneration{"MI300", Generation::h100}, NamedGeneration{"MI325", Generation::h100},
-    NamedGeneration{"L40", Generation::card},   NamedGeneration{"CPU", Generation::cpu},
+    NamedGeneration{"V100", Generation::v100},      NamedGeneration{"H100", Generation::h100},
+    NamedGeneration{"H200", Generation::h100},      NamedGeneration{"H800", Generation::h100},
+    NamedGeneration{"H20", Generation::h100},       NamedGeneration{"B100", Generation::h100},
+    NamedGeneration{"B200", Generation::h100},      NamedGeneration{"B300", Generation::h100},
+    NamedGeneration{"Blackwell", Generation::h100}, NamedGeneration{"MI300", Generation::h100},
+    NamedGeneration{"MI325", Generation::h100},     NamedGeneration{"L40", Generation::card},
+    NamedGeneration{"CPU", Generation::cpu},
 };
 
 Generation generation_of(const Device& device) {
@@ -52,6 +53,8 @@ Generation generation_of(const Device& device) {
 /// The profiles that may stand for a generation, the nearest first.
 std::vector<std::string> profiles_for(Generation generation) {
   switch (generation) {
+    // Software of its time, in fp16 and before FlashAttention.
+    case Generation::v100: return {"megatron-2021-a100", "megatron-2023-a100"};
     case Generation::a100: return {"megatron-2023-a100"};
     case Generation::h100:
       return {"megatron-bridge-2025-h100", "nemo-fp8-2024-h100", "megatron-2023-a100"};

@@ -154,9 +154,9 @@ void constrain(SearchRequest& request, const Constraints& wanted, Errors& faults
   space.gradient_dtype.clear();
   space.attention.clear();
   for (const Precision precision : space.precision) {
-    space.gradient_dtype.push_back(default_gradient_dtype(precision, request.profile));
-    space.attention.push_back(default_attention(request.cluster.device, request.profile, precision,
-                                                request.job.model.head_dim));
+    space.gradient_dtype.push_back(default_gradient_dtype(precision, request.profile.defaults));
+    space.attention.push_back(default_attention(request.cluster.device, request.profile.defaults,
+                                                precision, request.job.model.head_dim));
   }
   narrow(space.attention, wanted.attention);
   narrow(space.gradient_dtype, wanted.gradient_dtype);

@@ -67,27 +67,27 @@ std::int64_t SearchSpace::size() const {
   return static_cast<std::int64_t>(product);
 }
 
-AttentionKernel default_attention(const Device& device, const StackProfile& profile,
+AttentionKernel default_attention(const Device& device, const FrameworkDefaults& defaults,
                                   Precision precision, std::int64_t head_dim) {
   for (const AttentionKernel kernel :
        {AttentionKernel::flash3, AttentionKernel::flash2, AttentionKernel::flash1}) {
-    if (kernel <= profile.defaults.attention && has_kernel(device, kernel) &&
+    if (kernel <= defaults.attention && has_kernel(device, kernel) &&
         takes_precision(kernel, precision) && head_dim <= widest_head(device, kernel)) {
       return kernel;
     }
   }
-  return std::min(profile.defaults.attention, AttentionKernel::fused_softmax);
+  return std::min(defaults.attention, AttentionKernel::fused_softmax);
 }
 
-Precision default_precision(const Device& device, const StackProfile& profile) {
-  for (const Precision precision : {profile.defaults.precision, Precision::bf16, Precision::fp16}) {
+Precision default_precision(const Device& device, const FrameworkDefaults& defaults) {
+  for (const Precision precision : {defaults.precision, Precision::bf16, Precision::fp16}) {
     if (device.supports(precision)) return precision;
   }
   return Precision::fp32;
 }
 
-Precision default_gradient_dtype(Precision precision, const StackProfile& profile) {
-  if (profile.defaults.gradient_dtype == Precision::fp32) return Precision::fp32;
+Precision default_gradient_dtype(Precision precision, const FrameworkDefaults& defaults) {
+  if (defaults.gradient_dtype == Precision::fp32) return Precision::fp32;
   return stored_as(precision);
 }
 
@@ -108,10 +108,10 @@ SearchSpace default_space(const TrainingJob& job, const Cluster& cluster, std::i
   space.zero_stage = zero_stages(defaults);
 
   space.norm = {defaults.norm};
-  const Precision precision = default_precision(cluster.device, profile);
+  const Precision precision = default_precision(cluster.device, defaults);
   space.precision = {precision};
-  space.attention = {default_attention(cluster.device, profile, precision, job.model.head_dim)};
-  space.gradient_dtype = {default_gradient_dtype(precision, profile)};
+  space.attention = {default_attention(cluster.device, defaults, precision, job.model.head_dim)};
+  space.gradient_dtype = {default_gradient_dtype(precision, defaults)};
   space.overlap_data_parallel = {defaults.overlap_data_parallel};
   space.overlap_tensor_parallel = {defaults.overlap_tensor_parallel};
   space.layer_balance = defaults.layer_balance;

@@ -50,15 +50,15 @@ struct SearchSpace {
 
 /// The fastest attention kernel that the stack is known to have and the device can run, on heads of
 /// `head_dim` elements in that precision.
-AttentionKernel default_attention(const Device& device, const StackProfile& profile,
+AttentionKernel default_attention(const Device& device, const FrameworkDefaults& defaults,
                                   Precision precision, std::int64_t head_dim);
 
 /// The stack's precision if the device has it; else bf16, fp16 or fp32, the first that it has.
-Precision default_precision(const Device& device, const StackProfile& profile);
+Precision default_precision(const Device& device, const FrameworkDefaults& defaults);
 
 /// What gradients are kept in where products are in `precision`: the stack's choice, as far as the
 /// precision allows it.
-Precision default_gradient_dtype(Precision precision, const StackProfile& profile);
+Precision default_gradient_dtype(Precision precision, const FrameworkDefaults& defaults);
 
 /// What is worth trying for a job: tensor parallelism within a node, every pipeline depth that
 /// leaves whole replicas, micro-batches up to 16, 1F1B and its interleaved form, all kinds of

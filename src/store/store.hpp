@@ -29,12 +29,6 @@ std::string_view to_string(TrialClock clock);
 std::optional<TrialState> parse_trial_state(std::string_view name);
 std::optional<TrialClock> parse_trial_clock(std::string_view name);
 
-/// Whether the trial says something about its layout: it ran, or showed that it cannot.
-constexpr bool is_outcome(TrialState state) {
-  return state == TrialState::ok || state == TrialState::out_of_memory ||
-         state == TrialState::timeout || state == TrialState::infeasible;
-}
-
 struct Study {
   std::int64_t id = 0;
   std::string name;

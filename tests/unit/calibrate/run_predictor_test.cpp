@@ -67,6 +67,24 @@ TEST(PrepareRuns, MakesTheScheduleOfTheRunsMicroBatches) {
   EXPECT_EQ(run.schedule.num_micro_batches, 8 / (2 * 1));
 }
 
+TEST(PrepareRuns, AssumesOnlyWhatTheDeviceSupports) {
+  FrameworkDefaults defaults = testing::ideal_profile().defaults;
+  defaults.attention = AttentionKernel::flash2;
+  defaults.precision = defaults.gradient_dtype = Precision::bf16;
+  EXPECT_EQ(prepared(measured(), defaults).run.layout.attention, AttentionKernel::flash2);
+  MeasuredRun run = measured();
+  run.gpu_type = "V100-SXM2-32GB";
+  const PredictableRun volta = prepared(run, defaults);
+  EXPECT_TRUE(volta.usable()) << volta.reason;
+  EXPECT_EQ(volta.run.layout.attention, AttentionKernel::flash1);
+  EXPECT_EQ(volta.run.layout.precision, Precision::fp16);
+  EXPECT_EQ(volta.run.layout.gradient_dtype, Precision::fp16);
+  // What a row states itself stays, and is refused.
+  run.stated.attention = true;
+  run.layout.attention = AttentionKernel::flash2;
+  EXPECT_FALSE(prepared(run, defaults).usable());
+}
+
 TEST(PrepareRuns, FillsWhatIsNotStatedFromTheStack) {
   FrameworkDefaults defaults = testing::ideal_profile().defaults;
   defaults.recompute = Recompute::full;

@@ -65,7 +65,7 @@ TEST(DefaultSpace, AttentionIsWhatStackAndDeviceHave) {
   profile.defaults.attention = AttentionKernel::flash3;
   const auto kernel = [&](const char* architecture, Precision precision = Precision::bf16,
                           std::int64_t head_dim = 128) {
-    return default_attention(device(architecture), profile, precision, head_dim);
+    return default_attention(device(architecture), profile.defaults, precision, head_dim);
   };
   EXPECT_EQ(kernel("hopper"), AttentionKernel::flash3);
   EXPECT_EQ(kernel("ampere"), AttentionKernel::flash2);
@@ -92,11 +92,11 @@ TEST(DefaultSpace, PrecisionIsWhatStackAndDeviceHave) {
   volta.peak_flop_per_s = {15e12, 0, 125e12, 0, 0};
   Device plain = device("cpu");
   plain.peak_flop_per_s = {1e12, 0, 0, 0, 0};
-  EXPECT_EQ(default_precision(ampere, profile), Precision::bf16);
-  EXPECT_EQ(default_precision(volta, profile), Precision::fp16);
-  EXPECT_EQ(default_precision(plain, profile), Precision::fp32);
+  EXPECT_EQ(default_precision(ampere, profile.defaults), Precision::bf16);
+  EXPECT_EQ(default_precision(volta, profile.defaults), Precision::fp16);
+  EXPECT_EQ(default_precision(plain, profile.defaults), Precision::fp32);
   profile.defaults.precision = Precision::fp8;
-  EXPECT_EQ(default_precision(ampere, profile), Precision::bf16);
+  EXPECT_EQ(default_precision(ampere, profile.defaults), Precision::bf16);
 }
 
 TEST(DefaultSpace, NarrowGradientsFollowThePrecision) {
