@@ -116,13 +116,17 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
     const TensorSize size = size_of(shape_, tensor);
     return workspace_.take(size.rows, size.cols, size.dtype);
   };
-  const auto output_gradient = [&](LinearRole role, const Matrix& d_y) {
-    return products_.output_gradient(id(role), d_y,
-                                     with_weights ? GradientOf::both : GradientOf::input);
-  };
-  const auto add_weight_gradient = [&](LinearRole role, const OutputGradient& d_y, const Matrix& x,
-                                       const Matrix& d_weight) {
-    products_.weight_gradient(id(role), d_y, x, d_weight, gradients.products);
+  // From d_y to d_x and, unless that is for later, to d_weight. `input()`: x, which may have to be
+  // gathered first.
+  const auto through_product = [&](LinearRole role, const Matrix& d_y, const Matrix& weight,
+                                   const Matrix& d_x, const auto& input, const Matrix& d_weight) {
+    const Workspace::Scope product(workspace_);
+    const OutputGradient shared = products_.output_gradient(
+        id(role), d_y, with_weights ? GradientOf::both : GradientOf::input);
+    products_.input_gradient(id(role), shared, weight, d_x);
+    if (with_weights) {
+      products_.weight_gradient(id(role), shared, input(), d_weight, gradients.products);
+    }
   };
 
   // MLP. The biases of row-parallel products see each token once: on the rank that holds it.
@@ -135,30 +139,21 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
       const Workspace::Scope inner(workspace_);
       const Matrix d_down = tensor_.gathered(d_output);
       const Matrix d_activated = workspace_.take(shape_.tokens, shape_.ffn_hidden, shape_.dtype);
-      const OutputGradient d_y = output_gradient(LinearRole::down, d_down);
-      products_.input_gradient(id(LinearRole::down), d_y, weights.down, d_activated);
+      through_product(
+          LinearRole::down, d_down, weights.down, d_activated,
+          [&] { return saved[Saved::activated]; }, gradients.down);
       add_bias_gradient(d_output, gradients.down_bias);
-      if (with_weights) {
-        add_weight_gradient(LinearRole::down, d_y, saved[Saved::activated], gradients.down);
-      } else {
-        kernels_.copy(d_output, saved[Pending::output]);
-      }
+      if (!with_weights) kernels_.copy(d_output, saved[Pending::output]);
       if (shape_.activation == Activation::swiglu) {
         kernels_.swiglu_backward(saved[Saved::up], d_activated, d_up);
       } else {
         kernels_.gelu_backward(saved[Saved::up], d_activated, d_up);
       }
     }
-    {
-      const Workspace::Scope inner(workspace_);
-      const OutputGradient d_y = output_gradient(LinearRole::up, d_up);
-      products_.input_gradient(id(LinearRole::up), d_y, weights.up, d_normed);
-      if (with_weights) {
-        add_weight_gradient(LinearRole::up, d_y, tensor_.gathered(saved[Saved::normed_middle]),
-                            gradients.up);
-        add_bias_gradient(d_up, gradients.up_bias);
-      }
-    }
+    through_product(
+        LinearRole::up, d_up, weights.up, d_normed,
+        [&] { return tensor_.gathered(saved[Saved::normed_middle]); }, gradients.up);
+    if (with_weights) add_bias_gradient(d_up, gradients.up_bias);
     kernels_.norm_backward(shape_.norm, saved[Saved::middle], weights.mlp_norm, saved.mlp_norm(),
                            tensor_.reduced(d_normed), d_output, d_middle, gradients.mlp_norm,
                            gradients.mlp_norm_bias);
@@ -171,32 +166,20 @@ void TransformerLayer::backward(const LayerParameters& weights, const LayerActiv
     const Workspace::Scope inner(workspace_);
     const Matrix d_sum = tensor_.gathered(d_middle);
     const Matrix d_attention = workspace_.take(shape_.tokens, shape_.query_width(), shape_.dtype);
-    {
-      const Workspace::Scope products(workspace_);
-      const OutputGradient d_y = output_gradient(LinearRole::output, d_sum);
-      products_.input_gradient(id(LinearRole::output), d_y, weights.output, d_attention);
-      add_bias_gradient(d_middle, gradients.output_bias);
-      if (with_weights) {
-        add_weight_gradient(LinearRole::output, d_y, saved[Saved::attention_output],
-                            gradients.output);
-      }
-    }
+    through_product(
+        LinearRole::output, d_sum, weights.output, d_attention,
+        [&] { return saved[Saved::attention_output]; }, gradients.output);
+    add_bias_gradient(d_middle, gradients.output_bias);
     const Matrix& qkv = saved[Saved::qkv];
     kernels_.attention_backward(shape_.attention_shape(), queries(qkv), keys(qkv), values(qkv),
                                 saved[Saved::attention_output], saved.attention(), d_attention,
                                 queries(d_qkv), keys(d_qkv), values(d_qkv));
   }
   rotate(d_qkv, true);
-  {
-    const Workspace::Scope inner(workspace_);
-    const OutputGradient d_y = output_gradient(LinearRole::qkv, d_qkv);
-    products_.input_gradient(id(LinearRole::qkv), d_y, weights.qkv, d_normed);
-    if (with_weights) {
-      add_weight_gradient(LinearRole::qkv, d_y, tensor_.gathered(saved[Saved::normed_input]),
-                          gradients.qkv);
-      add_bias_gradient(d_qkv, gradients.qkv_bias);
-    }
-  }
+  through_product(
+      LinearRole::qkv, d_qkv, weights.qkv, d_normed,
+      [&] { return tensor_.gathered(saved[Saved::normed_input]); }, gradients.qkv);
+  if (with_weights) add_bias_gradient(d_qkv, gradients.qkv_bias);
   kernels_.norm_backward(shape_.norm, saved[Saved::input], weights.attention_norm,
                          saved.attention_norm(), tensor_.reduced(d_normed), d_middle, d_input,
                          gradients.attention_norm, gradients.attention_norm_bias);
