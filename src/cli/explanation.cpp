@@ -61,8 +61,8 @@ Expected<Explanation> explain(const PlannedJob& planned, const ParallelLayout& l
   result.played = simulate(result.schedule, result.cost, Keep::spans);
   result.breakdown = break_down(result.cost, result.played.step_s);
   result.binding = binding_resource(result.breakdown);
-  result.hardware = hardware_gains(planned.job, layout, planned.cluster, planned.profile,
-                                   result.prediction.step_s);
+  result.hardware = hardware_gains(planned.job, layout, result.schedule, planned.cluster,
+                                   planned.profile, result.prediction.step_s);
   result.neighbours = explain_neighbours(planned, layout, progress);
   return result;
 }

@@ -56,8 +56,8 @@ Cluster with_more(Cluster cluster, HardwareFigure figure, double times) {
 }
 
 std::vector<HardwareGain> hardware_gains(const TrainingJob& job, const ParallelLayout& layout,
-                                         const Cluster& cluster, const StackProfile& profile,
-                                         double step_s) {
+                                         const Schedule& schedule, const Cluster& cluster,
+                                         const StackProfile& profile, double step_s) {
   std::vector<HardwareGain> gains;
   for (const HardwareFigure figure :
        {HardwareFigure::arithmetic, HardwareFigure::memory_bandwidth, HardwareFigure::intra_node,
@@ -65,7 +65,9 @@ std::vector<HardwareGain> hardware_gains(const TrainingJob& job, const ParallelL
     if (!may_use(layout, cluster, figure)) continue;
     const auto gain = [&](double times) {
       const Cluster more = with_more(cluster, figure, times);
-      return step_s / predict(job, layout, more, profile).step_s - 1;
+      const PieceCosts pieces = piece_costs(job, layout, more, profile);
+      const StepCost cost = step_cost(pieces, job, layout, more, profile);
+      return step_s / simulate(schedule, cost).step_s - 1;
     };
     gains.push_back({figure, gain(1.1), gain(2)});
   }

@@ -3,7 +3,8 @@
 #include <string_view>
 #include <vector>
 
-#include "simulator/predict.hpp"
+#include "cost/step_cost.hpp"
+#include "simulator/simulate.hpp"
 
 namespace kumihimo {
 
@@ -12,7 +13,7 @@ enum class HardwareFigure { arithmetic, memory_bandwidth, intra_node, inter_node
 
 /// "inter_node_bandwidth": in JSON.
 std::string_view key_of(HardwareFigure figure);
-/// "links between nodes"
+/// "bandwidth between nodes"
 std::string_view label(HardwareFigure figure);
 
 /// The cluster with `times` as much of a figure: of arithmetic, every peak and what products reach
@@ -27,9 +28,10 @@ struct HardwareGain {
 };
 
 /// Of every figure that the layout may use, in their order: links between nodes where it has more
-/// than one node, the host link where it offloads. `step_s`: the layout's step on `cluster`.
+/// than one node, the host link where it offloads. `schedule`: the layout's; `step_s`: its step on
+/// `cluster`.
 std::vector<HardwareGain> hardware_gains(const TrainingJob& job, const ParallelLayout& layout,
-                                         const Cluster& cluster, const StackProfile& profile,
-                                         double step_s);
+                                         const Schedule& schedule, const Cluster& cluster,
+                                         const StackProfile& profile, double step_s);
 
 }  // namespace kumihimo

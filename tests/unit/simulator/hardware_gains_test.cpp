@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <gtest/gtest.h>
 
+#include "simulator/predict.hpp"
 #include "support/round_machine.hpp"
 
 namespace kumihimo {
@@ -19,7 +20,7 @@ struct Example {
   StackProfile profile = ideal_profile();
 
   std::vector<HardwareGain> gains() const {
-    return hardware_gains(job, layout, cluster, profile, step_s());
+    return hardware_gains(job, layout, *make_schedule(job, layout), cluster, profile, step_s());
   }
   double step_s() const { return predict(job, layout, cluster, profile).step_s; }
 };
